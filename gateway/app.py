@@ -1,0 +1,289 @@
+"""Builds every object once and gives each what it needs. No other file knows all packages."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.core.clock import Clock, month_start, utc_month
+from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
+from gateway.core.money import nano_from_usd
+from gateway.core.settings import Settings
+from gateway.db.engine import Database
+from gateway.db.schema import upgrade
+from gateway.http.admin import Admin
+from gateway.http.health import Health
+from gateway.http.log import CallLog
+from gateway.http.models import Models
+from gateway.http.proxy import Proxy
+from gateway.http.server import make_litestar
+from gateway.identity.keys import KeyRing
+from gateway.identity.pepper import read_pepper
+from gateway.identity.store import IdentityStore
+from gateway.knowledge.stores.sqlite import SqliteStore
+from gateway.knowledge.sync import Library
+from gateway.ledger.budget import Budgets
+from gateway.ledger.entry import Ledger
+from gateway.ledger.journal import Journal
+from gateway.ledger.shipper import Shipper
+from gateway.ledger.store import LedgerStore
+from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature
+from gateway.metrics.instruments import Instruments
+from gateway.metrics.observe import Observer
+from gateway.paths.prepare import Paths
+from gateway.paths.rag import Sources
+from gateway.pipeline import Pipeline
+from gateway.upstream.httpx_transport import HttpxTransport
+from gateway.upstream.port import Transport
+from gateway.upstream.post import JsonPoster
+from gateway.upstream.send import Sender
+from gateway.upstream.transport import Http1Transport
+from gateway.upstream.upstreams import Upstreams
+
+POLL_SECONDS = 0.25
+KEYS_SECONDS = 0.4
+BUDGET_SECONDS = 1.0
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+
+log = logging.getLogger("gateway.app")
+
+
+class Gateway:
+    """One process of the gateway, all its parts. worker: 0 is the one that keeps collections in step."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], *, worker: int = 0, access_log: bool = True
+    ) -> None:
+        self.settings = settings
+        self._environment = environment
+        self._worker = worker
+        self.clock = Clock()
+        self.loaded = load_all(settings.policies)
+        self.registry, self.instruments = _instruments()
+        self.observer = Observer(self.instruments)
+        self.database = Database(settings.database_url)
+        pepper = read_pepper(settings.data, settings.pepper)
+        self.identity = IdentityStore(self.database, pepper)
+        self.keys = KeyRing(pepper)
+        self.books = LedgerStore(self.database)
+        self.budgets = Budgets()
+        self.journal = Journal(settings.data / "journal")
+        self.ledger = Ledger(self.journal, self.budgets, self.loaded.prices, self.observer.observe, self.clock)
+        self.shipper = Shipper(self.ledger, self.books, self.observer.observe)
+        self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
+        self.upstreams = Upstreams(self.transports, environment, self.clock)
+        self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
+        self.poster = JsonPoster()
+        self.library = Library(
+            SqliteStore(settings.data / "knowledge.db"),
+            collections_of(self.loaded),
+            embedders_of(self.loaded, environment, self.poster.post),
+        )
+        self.paths = Paths(
+            self.upstreams, Sources(self.library, self.loaded.rulebook.knowledge.context_tokens, self._retrieved)
+        )
+        self.sender = Sender(self.upstreams, self._tried)
+        self.pipeline = Pipeline(
+            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.clock
+        )
+        self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
+        self.proxy = Proxy(
+            self.pipeline,
+            Models(self.keys, self.pipeline, self.upstreams, self.clock),
+            self.call_log,
+            self.clock,
+            settings.max_body_bytes,
+        )
+        self.ready = False
+        self._signature = signature(settings.policies)
+        self._identity_version = -1
+        self._tasks: list[asyncio.Task[None]] = []
+        self._announce(self.loaded)
+
+    def application(self) -> Litestar:
+        """The ASGI application; its lifespan starts and stops everything."""
+        admin = Admin(self.identity, self.books, self.pipeline, self.settings.admin_key)
+        health = Health(self.not_ready, self.exposed(), self.refresh)
+        return make_litestar(
+            self.proxy, admin, health, self._lifespan, serve_metrics=self.settings.metrics_port is None
+        )
+
+    def exposed(self) -> CollectorRegistry:
+        """What a scrape reads: this process's registry, or that of all workers together."""
+        if MULTIPROCESS not in os.environ:
+            return self.registry
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        return together
+
+    def not_ready(self) -> str | None:
+        """Why calls are not welcome; None when they are."""
+        if not self.ready:
+            return "starting or shutting down"
+        return None
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Brings the database up to date, books what a dead process left, loads keys and budgets."""
+        await upgrade(self.database)
+        await self._declare_teams()
+        await self.shipper.recover()
+        await self._load_identity()
+        await self._load_spent()
+        await self.books.keep_policy(self.loaded.texts.hash, self.loaded.texts.files)
+        self.shipper.start()
+        self._task("policies", self._watch_policies())
+        self._task("identity", self._watch_identity())
+        self._task("gauges", self._tick())
+        if self._worker == 0:
+            with contextlib.suppress(KnowledgeUnavailable):
+                await self.library.sync()
+            self._task("library", self.library.watch())
+        # What was made up to here lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Ends every task, ships what is left, closes what is open."""
+        self.ready = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.library.close()
+        for transport in self.transports.values():
+            await transport.close()
+        await self.poster.close()
+        await self.shipper.stop()
+        self.journal.close()
+        await self.database.close()
+        self.call_log.flush()
+
+    def _task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _watch_policies(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            found = signature(self.settings.policies)
+            if found != self._signature:
+                self._signature = found
+                await self.reload()
+
+    async def reload(self) -> list[str]:
+        """Takes over the policy files as they stand, all or none. Gives the faults that kept the last good ones."""
+        try:
+            loaded = load_all(self.settings.policies)
+            upstreams = self.upstreams.build(loaded.rulebook.models.upstreams)
+            embedders = embedders_of(loaded, self._environment, self.poster.post)
+        except BadConfiguration as bad:
+            self.instruments.reloads.labels("rejected").inc()
+            # The faults are the whole story; a traceback would bury them.
+            log.error(  # noqa: TRY400
+                "policy_rejected", extra={"fields": {"faults": bad.faults[:20], "kept": self.loaded.texts.hash}}
+            )
+            return bad.faults
+        if loaded.texts.hash == self.loaded.texts.hash:
+            return []
+        # No await between these: no call sees half of a change.
+        self.loaded = loaded
+        self.upstreams.replace(upstreams)
+        self.ledger.prices = loaded.prices
+        self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
+        self.library.replace(collections_of(loaded), embedders)
+        self.pipeline.policy = loaded.rulebook.policy
+        self._announce(loaded)
+        log.info("policy_loaded", extra={"fields": {"hash": loaded.texts.hash}})
+        with contextlib.suppress(SQLAlchemyError):
+            await self.books.keep_policy(loaded.texts.hash, loaded.texts.files)
+            await self._declare_teams()
+        return []
+
+    def _announce(self, loaded: Loaded) -> None:
+        on, models = self.instruments, loaded.rulebook.models
+        on.reloads.labels("loaded").inc()
+        on.policy.clear()
+        on.policy.labels(loaded.texts.hash).set(1)
+        tuned = {version.id for line in models.lines.values() for version in line.versions}
+        ids = {entry.id or name for name, entry in models.models.items()}
+        self.observer.know(frozenset(tuned | ids - {"*"}))
+        for line, moment in shutdowns(loaded).items():
+            on.shutdown.labels(line).set(moment)
+
+    async def _declare_teams(self) -> None:
+        for name, entry in self.loaded.rulebook.teams.teams.items():
+            limit = None if entry.monthly_budget_usd is None else nano_from_usd(str(entry.monthly_budget_usd))
+            await self.identity.declare_team(name, entry.title, limit)
+
+    async def _watch_identity(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            try:
+                if await self.identity.version() != self._identity_version:
+                    await self._load_identity()
+            except (SQLAlchemyError, OSError) as fault:
+                # Known keys go on working; who revokes a key while the database is away cannot be heard.
+                log.warning("identity_unreadable", extra={"fields": {"error": type(fault).__name__}})
+
+    async def _load_identity(self) -> None:
+        version, keys, teams = await self.identity.load()
+        self.keys.replace(keys)
+        for team in teams:
+            self.budgets.limit(team.name, team.monthly_budget_nano_usd)
+        self._identity_version = version
+
+    async def _load_spent(self) -> None:
+        now = self.clock.wall()
+        month = utc_month(now)
+        spent = await self.books.spent_since(month_start(now))
+        for team in set(spent) | set(self.ledger.unshipped):
+            self.budgets.spent(team, spent.get(team, 0) + self.ledger.unshipped.get(team, 0), month)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(BUDGET_SECONDS)
+            self.refresh()
+            if self.settings.workers > 1:
+                with contextlib.suppress(SQLAlchemyError, OSError):
+                    await self._load_spent()
+
+    def refresh(self) -> None:
+        """Brings the gauges up to now."""
+        on, now = self.instruments, self.clock.wall()
+        for team in self.budgets.teams():
+            used = self.budgets.used_ratio(team, now)
+            if used is not None:
+                on.budget.labels(team).set(used)
+        for upstream, state in self.upstreams.states().items():
+            on.breaker.labels(upstream).set(state)
+        on.pending.set(self.shipper.pending_events)
+        on.in_flight.set(self.proxy.in_flight)
+
+    def _tried(self, upstream: str, outcome: str) -> None:
+        self.instruments.attempts.labels(upstream, outcome).inc()
+
+    def _retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
+        self.instruments.retrieval.observe(seconds)
+        for collection in collections:
+            self.instruments.results.labels(collection, result).inc()
+
+
+def _instruments() -> tuple[CollectorRegistry, Instruments]:
+    registry = CollectorRegistry()
+    return registry, Instruments(registry)

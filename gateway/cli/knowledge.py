@@ -1,0 +1,117 @@
+"""`gateway knowledge`: collections and their sources."""
+
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from gateway.cli.output import print_json, print_table, say
+from gateway.cli.place import run, settings
+
+
+def register(app: App) -> None:
+    """Adds the command."""
+    group = App(name="knowledge", help="Collections that answers are looked up in.")
+    for function in (add, sync, status, search):
+        group.command(function)
+    app.command(group)
+
+
+def _library(policies: Path | None) -> Any:
+    """A library over the collections of knowledge.yaml, and the poster to close after use."""
+    from gateway.core.settings import environment
+    from gateway.knowledge.stores.sqlite import SqliteStore
+    from gateway.knowledge.sync import Library
+    from gateway.live import collections_of, embedders_of, load_all
+    from gateway.upstream.post import JsonPoster
+
+    found = settings(policies=policies)
+    loaded = load_all(found.policies)
+    poster = JsonPoster()
+    found.data.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(found.data / "knowledge.db")
+    return Library(store, collections_of(loaded), embedders_of(loaded, environment(), poster.post)), poster
+
+
+def add(
+    name: str,
+    source: Path,
+    *,
+    team: list[str] | None = None,
+    model: str | None = None,
+    title: str = "",
+    policies: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Adds a collection of a folder (Markdown, HTML, JSONL) or a JSONL file to knowledge.yaml, and loads it.
+
+    team: who may read it, may be repeated; `*` is everyone, and without one nobody may.
+    model: what answers callers who ask for `kb/<name>`.
+    """
+    from gateway.cli.knowledge_edit import add_collection
+
+    found = settings(policies=policies)
+    add_collection(found.policies / "knowledge.yaml", name, source.resolve(), team or [], model, title)
+    if not team:
+        say(f"No team may read {name!r} yet: name some with --team, or edit `teams:` in knowledge.yaml.")
+    return sync(name, policies=policies, json=json)
+
+
+def sync(name: str | None = None, *, policies: Path | None = None, json: bool = False) -> int:
+    """Brings one collection or all up to date with their sources; exit 1 when a document could not be read."""
+
+    async def work() -> Any:
+        library, poster = _library(policies)
+        try:
+            return await library.sync(name)
+        finally:
+            await library.close()
+            await poster.close()
+
+    report = run(work())
+    if json:
+        print_json(report)
+    else:
+        say(f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged.")
+        for fault in report.faults:
+            say(fault)
+    return 1 if report.faults else 0
+
+
+def status(*, policies: Path | None = None, json: bool = False) -> None:
+    """Lists collections: documents, chunks, last sync, faults."""
+
+    async def work() -> Any:
+        library, poster = _library(policies)
+        try:
+            return await library.status()
+        finally:
+            await library.close()
+            await poster.close()
+
+    found = run(work())
+    if json:
+        print_json(found)
+        return
+    rows = [(one.name, one.documents, one.chunks, ", ".join(one.teams) or "nobody") for one in found]
+    print_table(("collection", "documents", "chunks", "read by"), rows, frozenset({"documents", "chunks"}))
+
+
+def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | None = None, json: bool = False) -> int:
+    """Shows what a collection holds for a text, as a team would see it; exit 1 when that is nothing."""
+
+    async def work() -> Any:
+        library, poster = _library(policies)
+        try:
+            return await library.search(text, [name], team, limit)
+        finally:
+            await library.close()
+            await poster.close()
+
+    signal = run(work())
+    if json:
+        print_json(signal)
+    else:
+        rows = [(f"{hit.score:.3f}", hit.document, hit.title, hit.text[:80].replace("\n", " ")) for hit in signal.hits]
+        print_table(("score", "document", "title", "text"), rows)
+    return 0 if signal.hits else 1

@@ -1,0 +1,112 @@
+"""`gateway serve`: the gateway itself."""
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from gateway.cli.output import say
+from gateway.cli.place import settings
+from gateway.core.errors import BadConfiguration
+from gateway.core.settings import Settings, environment, is_loopback
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+WORKER = "GATEWAY_WORKER"
+BACKLOG = 2048
+
+
+def register(app: App) -> None:
+    """Adds the command."""
+    app.command(serve)
+
+
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    policies: Path | None = None,
+    data: Path | None = None,
+    check: bool = False,
+    quickstart: bool = False,
+    access_log: bool = True,
+) -> int:
+    """Serves the gateway until SIGTERM, which drains it.
+
+    check: validate settings and policy files, and exit. quickstart: a sample team and key, and the bundled
+    offline upstream when no OPENAI_API_KEY is set.
+    """
+    found = settings(host=host, port=port, workers=workers, policies=policies, data=data)
+    if check:
+        return _check(found)
+    found.data.mkdir(parents=True, exist_ok=True)
+    worker = os.environ.get(WORKER)
+    if quickstart and worker is None:
+        from gateway.cli import quickstart as sample
+
+        found = sample.prepare(found)
+    if worker is None and found.workers > 1:
+        from gateway.cli.workers import supervise
+
+        return supervise(found, access_log=access_log)
+    from gateway.cli.process import serve_process
+
+    return serve_process(found, worker=int(worker or 0), access_log=access_log)
+
+
+def _check(found: Settings) -> int:
+    from gateway.core.clock import Clock
+    from gateway.live import embedders_of, load_all
+    from gateway.upstream.transport import Http1Transport
+    from gateway.upstream.upstreams import Upstreams
+
+    loaded = load_all(found.policies)
+
+    async def nobody(_url: str, _headers: dict[str, str], _body: bytes) -> bytes:
+        raise NotImplementedError
+
+    embedders_of(loaded, environment(), nobody)
+    unused = Http1Transport()
+    transports = {"http1": unused, "httpx": unused}
+    Upstreams(transports, environment(), Clock()).build(loaded.rulebook.models.upstreams)
+    say(f"Good: policy {loaded.texts.hash}, data under {found.data}, database {_plain(found.database_url)}.")
+    return 0
+
+
+def _plain(url: str) -> str:
+    """A database URL without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, _, _ = head.partition("://")
+    return f"{scheme}://***@{tail}" if at else url
+
+
+def bind(found: Settings, *, shared: bool = False) -> socket.socket:
+    """The listening socket. Raises BadConfiguration when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in found.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((found.host, found.port))
+    except OSError as fault:
+        listener.close()
+        where = f"{found.host}:{found.port}"
+        raise BadConfiguration([f"{where}: {fault.strerror}; set GATEWAY_PORT to a free one."]) from None
+    return listener
+
+
+def warn_open(found: Settings) -> None:
+    """Says so when others can reach /admin's door without a key being set."""
+    if not is_loopback(found.host) and found.admin_key is None:
+        sys.stderr.write("GATEWAY_ADMIN_KEY is not set: /admin is closed.\n")
+
+
+def fresh_folder(path: Path) -> Path:
+    """An empty folder."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path

@@ -1,0 +1,51 @@
+"""`gateway teams`: who spends."""
+
+from typing import Any
+
+from cyclopts import App
+
+from gateway.cli.output import print_json, print_table, say
+from gateway.cli.place import identity, run, settings
+from gateway.core.money import nano_from_usd, usd_text
+
+
+def register(app: App) -> None:
+    """Adds the command."""
+    group = App(name="teams", help="Teams and their budgets.")
+    group.command(create)
+    group.command(list_, name="list")
+    app.command(group)
+
+
+def create(name: str, *, title: str = "", budget: str | None = None, json: bool = False) -> None:
+    """Creates a team. budget: USD per UTC month, such as 40.00."""
+    limit = None if budget is None else nano_from_usd(budget)
+
+    async def work() -> Any:
+        async with identity(settings()) as store:
+            return await store.create_team(name, title, limit)
+
+    team = run(work())
+    if json:
+        print_json(team)
+    else:
+        say(f"Team {team.name!r} created.")
+
+
+def list_(*, json: bool = False) -> None:
+    """Lists teams."""
+
+    async def work() -> Any:
+        async with identity(settings()) as store:
+            return await store.teams()
+
+    teams = run(work())
+    if json:
+        print_json(teams)
+        return
+    rows = [(team.name, team.title, _limit(team.monthly_budget_nano_usd)) for team in teams]
+    print_table(("team", "title", "USD a month"), rows, frozenset({"USD a month"}))
+
+
+def _limit(nano: int | None) -> str:
+    return "no limit" if nano is None else usd_text(nano)

@@ -1,0 +1,59 @@
+"""`gateway usage`: what teams used and what it cost."""
+
+from typing import Any
+
+from cyclopts import App
+
+from gateway.cli.output import print_json, print_table, say
+from gateway.cli.place import database, run, settings
+
+NUMBERS = frozenset({"calls", "prompt", "cached", "completion", "reasoning", "USD"})
+
+
+def register(app: App) -> None:
+    """Adds the command."""
+    group = App(name="usage", help="Tokens and cost.")
+    group.command(report)
+    app.command(group)
+
+
+def report(
+    *,
+    by: str = "team",
+    since: str | None = None,
+    until: str | None = None,
+    team: str | None = None,
+    json: bool = False,
+) -> None:
+    """Sums the books.
+
+    by: team, key_id, path, model, line, rule, upstream, endpoint, collections, day; several with commas.
+    since, until: a day (2026-11-01) or an ISO time, in UTC; until is not included.
+    """
+    from gateway.ledger.report import usage_report
+    from gateway.ledger.store import LedgerStore
+
+    async def work() -> Any:
+        async with database(settings()) as opened:
+            return await usage_report(LedgerStore(opened), [name for name in by.split(",") if name], since, until, team)
+
+    found = run(work())
+    if json:
+        print_json(found)
+        return
+    columns = (*found.by, "calls", "prompt", "cached", "completion", "reasoning", "USD")
+    lines = [*found.lines, found.total]
+    rows = []
+    for line in lines:
+        named = [line.group.get(name) or "-" for name in found.by] if line is not found.total else _total(found.by)
+        counts = (line.calls, line.prompt_tokens, line.tokens["cached"], line.completion_tokens)
+        rows.append((*named, *counts, line.tokens["reasoning"], line.cost_usd))
+    print_table(columns, rows, NUMBERS)
+    if found.total.unpriced:
+        say(f"{found.total.unpriced} attempts have no price; their cost is unknown and not in these sums.")
+    if found.total.estimated:
+        say(f"{found.total.estimated} attempts brought no usage; their tokens are estimates.")
+
+
+def _total(by: list[str]) -> list[str]:
+    return ["total", *([""] * (len(by) - 1))] if by else []

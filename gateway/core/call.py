@@ -1,0 +1,78 @@
+"""A call: what came in, who sent it, and what a policy may look at."""
+
+from typing import Literal
+
+from gateway.core.values import Value
+
+Headers = tuple[tuple[bytes, bytes], ...]
+Endpoint = Literal["chat", "responses", "completions", "embeddings", "passthrough"]
+
+
+class Inbound(Value, frozen=True):
+    """One HTTP request, read whole. Header names are lower case. `query` has no leading `?`.
+
+    path is decoded and decides; raw_path is what came on the wire, and what goes on.
+    """
+
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes
+    headers: Headers
+    body: bytes
+    request_id: str
+    received_monotonic: float
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header (name in lower case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class Principal(Value, frozen=True):
+    """Who is calling: a team by one of its keys. Made only by `identity`."""
+
+    team: str
+    key_id: str
+    key_name: str
+    debug: bool = False
+
+
+class Turn(Value, frozen=True):
+    """One message: its role and its content as text (parts joined by newlines; no text gives '')."""
+
+    role: str
+    text: str
+
+
+class Call(Value, frozen=True):
+    """What was asked, read from the body once. The body's bytes stay in `inbound`.
+
+    text: the last user turn (or the prompt). output_limit: the caller's own cap on output tokens.
+    prompt_bytes: size of what the model will read, an upper bound of its tokens.
+    rag_ready: the endpoint can take sources and no tool call is waiting for its result.
+    """
+
+    inbound: Inbound
+    endpoint: Endpoint
+    model: str
+    stream: bool = False
+    include_usage: bool = False
+    turns: tuple[Turn, ...] = ()
+    text: str = ""
+    has_tools: bool = False
+    has_image: bool = False
+    wants_json: bool = False
+    rag_ready: bool = False
+    choices: int = 1
+    output_limit: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    prompt_bytes: int = 0
+    asked_path: str | None = None
+
+    @property
+    def prompt_tokens_estimate(self) -> int:
+        """About how many tokens the prompt has: 4 bytes a token, the usual figure for English."""
+        return (self.prompt_bytes + 3) // 4

@@ -1,0 +1,133 @@
+"""What the environment says (Twelve-Factor): read once, at the start."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+from gateway.core.errors import BadConfiguration
+from gateway.core.values import Value
+
+# A key shorter than this can be guessed; one of these has been published.
+LEAST_ADMIN_KEY = 24
+WELL_KNOWN = frozenset({"changeme", "admin", "password", "secret", "sk-1234", "test"})
+
+
+class Settings(Value, frozen=True):
+    """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver."""
+
+    policies: Path
+    data: Path
+    database_url: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    metrics_port: int | None = None
+    admin_key: str | None = None
+    pepper: str | None = None
+    max_body_bytes: int = 32 * 1024 * 1024
+    drain_seconds: float = 30.0
+    workers: int = 1
+
+
+def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
+    """Settings from `GATEWAY_*` variables; `given` (from the command line) goes above them.
+
+    Raises BadConfiguration for a value that cannot be, with the variable's name.
+    """
+    faults: list[str] = []
+
+    def number(name: str, otherwise: int | None) -> int | None:
+        text = environment.get(name)
+        if text is None or text == "":
+            return otherwise
+        if not text.isascii() or not text.isdigit():
+            faults.append(f"{name} is {text!r}; it must be a whole number.")
+            return otherwise
+        return int(text)
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    data = Path(str(chosen.get("data") or environment.get("GATEWAY_DATA") or ".gateway")).resolve()
+    policies = Path(str(chosen.get("policies") or environment.get("GATEWAY_POLICIES") or "policies")).resolve()
+    port = chosen.get("port", number("GATEWAY_PORT", 8080))
+    host = str(chosen.get("host") or environment.get("GATEWAY_HOST") or "127.0.0.1")
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        faults.append(f"GATEWAY_PORT is {port!r}; it must be between 0 and 65535.")
+    admin_key = secret(environment.get("GATEWAY_ADMIN_KEY"), environment, faults, "GATEWAY_ADMIN_KEY")
+    if admin_key is not None and not is_loopback(host):
+        faults.extend(_weak(admin_key))
+    settings = Settings(
+        policies=policies,
+        data=data,
+        database_url=database_url(environment.get("GATEWAY_DATABASE_URL"), data),
+        host=host,
+        port=port if isinstance(port, int) else 0,
+        metrics_port=number("GATEWAY_METRICS_PORT", None),
+        admin_key=admin_key,
+        pepper=secret(environment.get("GATEWAY_KEY_PEPPER"), environment, faults, "GATEWAY_KEY_PEPPER"),
+        max_body_bytes=number("GATEWAY_MAX_BODY_BYTES", 32 * 1024 * 1024) or 0,
+        drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
+        workers=int(str(chosen.get("workers") or number("GATEWAY_WORKERS", 1))),
+    )
+    if faults:
+        raise BadConfiguration(faults)
+    return settings
+
+
+def _weak(key: str) -> list[str]:
+    if len(key) < LEAST_ADMIN_KEY or key.lower() in WELL_KNOWN:
+        return [
+            f"GATEWAY_ADMIN_KEY is short or well known; outside loopback it must have {LEAST_ADMIN_KEY} characters."
+        ]
+    return []
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def database_url(written: str | None, data: Path) -> str:
+    """SQLAlchemy's URL with an async driver; SQLite under the data folder when none is written."""
+    if not written:
+        return f"sqlite+aiosqlite:///{data / 'gateway.db'}"
+    for short, full in (
+        ("sqlite:///", "sqlite+aiosqlite:///"),
+        ("postgresql://", "postgresql+asyncpg://"),
+        ("postgres://", "postgresql+asyncpg://"),
+    ):
+        if written.startswith(short):
+            return full + written.removeprefix(short)
+    return written
+
+
+def secret(
+    reference: str | None, environment: Mapping[str, str], faults: list[str] | None = None, name: str = ""
+) -> str | None:
+    """What `env:NAME` or `file:PATH` holds, without surrounding white space; other text is itself.
+
+    What cannot be read is None, and a line in `faults`, which never holds the secret.
+    """
+    if reference is None or reference == "":
+        return None
+    if reference.startswith("env:"):
+        variable, _, otherwise = reference.removeprefix("env:").partition(":-")
+        found = environment.get(variable) or otherwise or None
+        if found is None and faults is not None:
+            faults.append(f"{name}: the environment variable {variable} is not set.")
+        return found
+    if reference.startswith("file:"):
+        try:
+            return Path(reference.removeprefix("file:")).read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError) as fault:
+            if faults is not None:
+                faults.append(f"{name}: {reference} cannot be read ({type(fault).__name__}).")
+            return None
+    return reference
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment; the one place that reads it."""
+    return os.environ

@@ -1,0 +1,46 @@
+"""One engine for SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+# A second process may hold SQLite's one write lock for as long as a large batch takes.
+BUSY_SECONDS = 30
+
+
+class Database:
+    """Sessions of one database. `dialect` is `sqlite` or `postgresql`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        arguments: dict[str, object] = {}
+        if url.startswith("sqlite"):
+            arguments["connect_args"] = {"timeout": BUSY_SECONDS}
+        else:
+            arguments |= {"pool_size": 5, "max_overflow": 5, "pool_pre_ping": True, "pool_timeout": 10}
+        self.engine: AsyncEngine = create_async_engine(url, **arguments)
+        self.dialect = self.engine.dialect.name
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        if self.dialect == "sqlite":
+            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end, rolled back on any exception."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self.engine.dispose()
+
+
+def _prepare_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection, which has no type
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # The journal is what survives a crash; the database may lose its last commits and gets them again.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

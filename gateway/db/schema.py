@@ -1,0 +1,61 @@
+"""Whether the database has the schema that this code needs, and bringing it there."""
+
+import asyncio
+import importlib
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.core.errors import BadConfiguration
+from gateway.db.engine import Database
+
+# The newest revision under migrations/versions; a test compares the two.
+HEAD = "0001"
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+async def revision(database: Database) -> str | None:
+    """The revision the database stands at; None for an empty one. Connection faults go through."""
+    async with database.engine.connect() as connection:
+        try:
+            found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        except SQLAlchemyError as fault:
+            if _no_table(fault):
+                return None
+            raise
+        row = found.first()
+        return None if row is None else str(row[0])
+
+
+def _no_table(fault: SQLAlchemyError) -> bool:
+    message = str(fault).lower()
+    return "no such table" in message or "does not exist" in message
+
+
+async def upgrade(database: Database) -> bool:
+    """Brings the schema to HEAD; False when it stood there already.
+
+    Alembic takes 0.25 s to import, so it is asked only when there is something to do.
+    """
+    if await revision(database) == HEAD:
+        return False
+    await asyncio.to_thread(_run, database.url)
+    return True
+
+
+def _run(url: str) -> None:
+    command = importlib.import_module("alembic.command")
+    config = importlib.import_module("alembic.config").Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+
+
+async def require_head(database: Database) -> None:
+    """Raises BadConfiguration when the schema is older or newer than this code."""
+    found = await revision(database)
+    if found != HEAD:
+        raise BadConfiguration(
+            [f"the database stands at revision {found or 'none'}, this version needs {HEAD}: run `gateway db upgrade`."]
+        )

@@ -1,0 +1,1 @@
+"""Teams and keys: who is calling; in memory, revoked within a second."""

@@ -1,0 +1,114 @@
+"""Documents cut into passages of 200 to 250 tokens that know the headings they stand under."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from semantic_text_splitter import MarkdownSplitter
+
+from gateway.core.decision import Hit
+from gateway.core.values import Value
+from gateway.knowledge.document import Document
+
+CHUNKER = "1"  # A part of what a store compares: raised when the cutting changes, so documents are cut anew.
+CHUNK_BYTES = (800, 1000)  # 200 to 250 tokens at BYTES_PER_TOKEN.
+BYTES_PER_TOKEN = 4
+
+_STRETCH = 16_000
+_HEADING_LINE = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
+
+
+class Chunk(Value, frozen=True):
+    """A passage of a document.
+
+    ordinal: its place in the document, from 0. path: title and headings above it, `Title > Section`;
+    searched and embedded before the text. hash: of path and text. tokens: of both, by `estimate_tokens`.
+    """
+
+    ordinal: int
+    path: str
+    text: str
+    hash: str
+    tokens: int
+
+
+class Passage(Hit, frozen=True):
+    """A hit that still knows its place: chunks of one document that follow each other can be merged."""
+
+    ordinal: int = 0
+    path: str = ""
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has: four bytes of UTF-8 each, rounded up."""
+    return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
+
+
+def cut(document: Document) -> tuple[Chunk, ...]:
+    """The chunks of a document in reading order. A document without text is one chunk: its title."""
+    body = _without_title(document)
+    headings = _headings(body)
+    chunks: list[Chunk] = []
+    splitter = _splitter(body)
+    for start, stretch in _stretches(body):
+        for offset, text in splitter.chunk_indices(stretch):
+            path = " > ".join((document.title, *_above(headings, start + offset)))
+            chunks.append(_chunk(len(chunks), path, text))
+    return tuple(chunks) or (_chunk(0, document.title, ""),)
+
+
+def _chunk(ordinal: int, path: str, text: str) -> Chunk:
+    content = f"{path}\n{text}"
+    digest = hashlib.sha256(content.encode(errors="replace")).hexdigest()[:24]
+    return Chunk(ordinal, path, text, digest, estimate_tokens(content))
+
+
+def _splitter(text: str) -> MarkdownSplitter:
+    # The splitter counts characters fast and bytes only through a callback, twenty times slower;
+    # one division keeps passages of other scripts as long as English ones.
+    bytes_per_character = max(1.0, len(text.encode(errors="replace")) / max(1, len(text)))
+    low, high = (max(50, int(size / bytes_per_character)) for size in CHUNK_BYTES)
+    return MarkdownSplitter((low, high))
+
+
+def _stretches(text: str) -> Iterator[tuple[int, str]]:
+    """(offset, part) of a text in parts of at most 16,000 characters, cut where it hurts least.
+
+    The splitter's time grows with the square of a stretch without structure: two megabytes on one line took
+    it half a minute, in which nothing else ran.
+    """
+    start = 0
+    while len(text) - start > _STRETCH:
+        ends = (text.rfind(mark, start + _STRETCH // 2, start + _STRETCH) for mark in ("\n#", "\n\n", "\n", " "))
+        end = next((found for found in ends if found > 0), start + _STRETCH)
+        yield start, text[start:end]
+        start = end
+    yield start, text[start:]
+
+
+def _without_title(document: Document) -> str:
+    """The text without a first heading that only repeats the title: the path says it already."""
+    first = _HEADING_LINE.match(document.text)
+    if first and " ".join(first[2].split()) == document.title:
+        return document.text[first.end() :].lstrip("\n")
+    return document.text
+
+
+def _headings(text: str) -> list[tuple[int, int, str]]:
+    """(offset, level, words) of each heading outside code."""
+    visible = _FENCED.sub(lambda code: " " * len(code[0]), text)
+    return [(found.start(), len(found[1]), found[2]) for found in _HEADING_LINE.finditer(visible)]
+
+
+def _above(headings: list[tuple[int, int, str]], offset: int) -> list[str]:
+    """The headings that a passage beginning at `offset` stands under; one inside it is not above it."""
+    stack: list[tuple[int, str]] = []
+    for start, level, words in headings:
+        if start > offset:
+            break
+        while stack and stack[-1][0] >= level:
+            stack.pop()
+        if start < offset:
+            stack.append((level, words))
+    return [words for _, words in stack]

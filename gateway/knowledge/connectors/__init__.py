@@ -1,0 +1,54 @@
+"""Where documents come from: one contract, one file each."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from gateway.core.values import Value
+from gateway.knowledge.document import Document
+
+# File times move in steps of a few milliseconds: a file written this shortly before is looked at again.
+SETTLED_NS = 50_000_000
+
+
+class Upsert(Value, frozen=True):
+    """A document that is new or may have changed; the store compares versions."""
+
+    document: Document
+
+
+class Removal(Value, frozen=True):
+    """A document that is gone, by id."""
+
+    document: str
+
+
+class Fault(Value, frozen=True):
+    """Something that could not be read, as a line for a person: `file:line: what is wrong`.
+
+    The pass goes on. keeps: ids that must stay although the pass does not name them, as what stands behind
+    the fault is not known; a trailing `*` keeps all ids that begin so.
+    """
+
+    line: str
+    keeps: str | None = None
+
+
+class Mark(Value, frozen=True):
+    """All changes before it are told; a later pass may begin from this cursor."""
+
+    cursor: str
+
+
+Change = Upsert | Removal | Fault | Mark
+
+
+class Connector(Protocol):
+    """A source that can say what changed since a cursor."""
+
+    def changes(self, cursor: str | None) -> AsyncIterator[Change]:
+        """What changed since `cursor`, each document at most once; with None, everything there is.
+
+        The last thing is a Mark; a pass without one could not see its source, and nothing may be concluded
+        from what it left out. A cursor that cannot be read counts as None. Does not raise for bad content.
+        """
+        ...

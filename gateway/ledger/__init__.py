@@ -1,0 +1,1 @@
+"""Budgets and usage: reserve, journal, close once, ship to the database, report."""

@@ -1,0 +1,257 @@
+"""The book entry of one call: opened before anything is spent, closed exactly once."""
+
+from collections.abc import Callable
+from datetime import date
+
+import msgspec
+
+from gateway.core.call import Call, Principal
+from gateway.core.clock import Clock, utc_day
+from gateway.core.decision import Arm, Decision, Facts
+from gateway.core.event import Closing, CostStatus, UsageEvent
+from gateway.core.ids import new_id
+from gateway.core.usage import Usage
+from gateway.ledger.budget import Budgets
+from gateway.ledger.journal import Journal
+from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void
+from gateway.pricing.rates import Rates, cost_by_kind
+from gateway.pricing.table import PriceTable
+
+# Without a cap of the caller's, a reply of this many tokens is reserved for.
+ASSUMED_OUTPUT = 4096
+# An upper bound for any language: a token has two bytes or more.
+BYTES_PER_TOKEN_BOUND = 2
+BYTES_PER_TOKEN = 4
+# An SSE chunk of some 200 bytes carries about one token.
+STREAM_BYTES_PER_TOKEN = 200
+
+
+# Outcomes after which the upstream may have read the prompt and may bill it.
+SENT_ANYWAY = frozenset({"caller_left", "interrupted", "timeout"})
+
+
+class EntryClosedError(RuntimeError):
+    """Closed twice: a fault of ours that must be loud."""
+
+
+class Ledger:
+    """Opens entries. `observe` is called with every closed event, and with nothing else."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        budgets: Budgets,
+        prices: PriceTable,
+        observe: Callable[[UsageEvent], None],
+        clock: Clock,
+    ) -> None:
+        self.journal = journal
+        self.budgets = budgets
+        self.prices = prices
+        self.observe = observe
+        self.clock = clock
+        # Costs closed here and not yet in the database, by team: what other processes cannot see.
+        self.unshipped: dict[str, int] = {}
+
+    def open(self, call: Call, principal: Principal, decision: Decision, facts: Facts) -> "Entry":
+        """An entry with the budget reserved for the dearest arm. Raises BudgetExceeded (429)."""
+        ceiling = 0
+        for arm in decision.arms:
+            ceiling = max(ceiling, self._ceiling(call, arm, facts.today))
+        reserved = self.budgets.reserve(principal.team, ceiling, facts.now)
+        return Entry(self, call, principal, decision, facts, reserved)
+
+    def refused(
+        self, call: Call, principal: Principal, decision: Decision | None, facts: Facts | None, closing: Closing
+    ) -> None:
+        """Books a call that got no entry: a metric, its decision if there was one, and no usage."""
+        Entry(self, call, principal, decision, facts, 0).close(closing)
+
+    def _ceiling(self, call: Call, arm: Arm, day: date) -> int:
+        rates = self.prices.rates(arm.model, day)
+        if rates is None:
+            return 0
+        tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
+        limit = ASSUMED_OUTPUT if call.output_limit is None else call.output_limit
+        pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
+        return -(-pico // 1000)
+
+
+class Entry:
+    """One call in the books. Attempts are numbered from 1; each that sent bytes becomes one row."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        call: Call,
+        principal: Principal,
+        decision: Decision | None,
+        facts: Facts | None,
+        reserved: int,
+    ) -> None:
+        self.call_id = new_id("call")
+        self._ledger = ledger
+        self._call = call
+        self._principal = principal
+        self._decision = decision
+        self._facts = facts
+        self._reserved = reserved
+        self._spent = 0
+        self._attempt = 0
+        self._arm: Arm | None = decision.arms[0] if decision is not None and decision.arms else None
+        self._started = 0.0
+        self._in_flight = False
+        self._closed = False
+        self._recorded = False
+        self.context_tokens = 0
+
+    @property
+    def attempt_id(self) -> str:
+        """The id of the attempt in flight, unique for ever."""
+        return f"{self.call_id}.{self._attempt}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the call's end is booked."""
+        return self._closed
+
+    def start(self, arm: Arm, context_tokens: int = 0) -> None:
+        """Journals that an attempt is about to be sent. Raises AccountingUnavailable (503): then it must not be."""
+        self._attempt += 1
+        self._arm = arm
+        self._started = self._ledger.clock.monotonic()
+        self.context_tokens = context_tokens
+        estimate = Usage(self._input_estimate(), 0, source="estimated")
+        orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True)
+        self._ledger.journal.append(Intent(orphan, self._record()))
+        self._recorded = True
+        self._in_flight = True
+
+    def progress(self, passed_bytes: int) -> None:
+        """Notes how much of a stream has passed."""
+        self._ledger.journal.note(Progress(self.attempt_id, passed_bytes))
+
+    def void(self) -> None:
+        """The attempt sent nothing: it leaves no row."""
+        self._ledger.journal.append(Void(self.attempt_id))
+        self._in_flight = False
+
+    def fail(self, closing: Closing) -> None:
+        """Books an attempt that failed while the call goes on with another."""
+        self._in_flight = False
+        event = self._event(closing, last=False)
+        self._ledger.journal.finish(Final(event))
+        self._account(event)
+
+    def closing_of_prompt(self, closing: Closing) -> Closing:
+        """The same with the prompt as its estimated usage: it was sent, and may be billed."""
+        return msgspec.structs.replace(closing, usage=self.estimate(0))
+
+    def close(self, closing: Closing) -> UsageEvent:
+        """Books the end of the call, once. Raises EntryClosedError the second time."""
+        if self._closed:
+            raise EntryClosedError(self.call_id)
+        self._closed = True
+        if not self._in_flight:
+            self._attempt = 0
+        elif closing.usage is None and closing.outcome in SENT_ANYWAY:
+            closing = self.closing_of_prompt(closing)
+        event = self._event(closing, last=True)
+        if self._in_flight or closing.outcome == "ok":
+            self._ledger.journal.finish(Final(event, None if self._recorded else self._record()))
+        elif self._decision is not None and not self._recorded:
+            self._ledger.journal.note(Final(event, self._record()))
+        self._account(event)
+        self._ledger.budgets.settle(self._principal.team, self._reserved, self._spent, event.at)
+        return event
+
+    def estimate(self, output_tokens: int) -> Usage:
+        """A usage for a reply that brought none: the prompt by its bytes, the output as counted."""
+        return Usage(self._input_estimate(), output_tokens, source="estimated")
+
+    def _input_estimate(self) -> int:
+        return self._call.prompt_tokens_estimate + self.context_tokens
+
+    def _account(self, event: UsageEvent) -> None:
+        if event.cost_nano_usd:
+            self._spent += event.cost_nano_usd
+            team = self._principal.team
+            self._ledger.unshipped[team] = self._ledger.unshipped.get(team, 0) + event.cost_nano_usd
+        self._ledger.observe(event)
+
+    def _event(self, closing: Closing, *, last: bool) -> UsageEvent:
+        clock, call, arm = self._ledger.clock, self._call, self._arm
+        now, wall = clock.monotonic(), clock.wall()
+        usage = closing.usage
+        rates = self._ledger.prices.rates(arm.model, utc_day(wall)) if arm is not None and usage is not None else None
+        kinds, cost, status = priced(rates, usage)
+        return UsageEvent(
+            id=f"{self.call_id}.{self._attempt}",
+            call_id=self.call_id,
+            attempt=self._attempt,
+            last=last,
+            at=wall,
+            team=self._principal.team,
+            key_id=self._principal.key_id,
+            endpoint=call.endpoint,
+            asked_model=call.model,
+            path=arm.path if arm is not None else "refused",
+            upstream=arm.upstream if arm is not None else "",
+            model=arm.model if arm is not None else call.model,
+            line=arm.line if arm is not None else None,
+            rule=self._decision.rule if self._decision is not None else "",
+            collections=arm.collections if arm is not None else (),
+            outcome=closing.outcome,
+            status=closing.status,
+            error=closing.error,
+            stream=call.stream,
+            usage=usage,
+            cost_nano_usd=cost,
+            cost_by_kind=kinds,
+            cost_status=status,
+            price_source=rates.source if rates is not None else "",
+            context_tokens=self.context_tokens,
+            seconds=now - call.inbound.received_monotonic,
+            first_byte_seconds=closing.first_byte_seconds,
+            upstream_seconds=now - self._started if self._started else 0.0,
+            metadata=call.metadata,
+        )
+
+    def _record(self) -> DecisionRecord | None:
+        decision, facts = self._decision, self._facts
+        if decision is None or facts is None or self._recorded:
+            return None
+        arm = decision.arms[0] if decision.arms else None
+        return DecisionRecord(
+            id=decision.id,
+            call_id=self.call_id,
+            at=facts.now,
+            team=self._principal.team,
+            key_id=self._principal.key_id,
+            key_name=self._principal.key_name,
+            endpoint=self._call.endpoint,
+            asked_model=self._call.model,
+            rule=decision.rule,
+            path=arm.path if arm else "refused",
+            upstream=arm.upstream if arm else "",
+            model=arm.model if arm else "",
+            line=arm.line if arm else None,
+            policy_hash=decision.policy_hash,
+            trace=decision.trace,
+            draw=facts.draw,
+            budget_used=facts.budget_used,
+            signals=tuple((",".join(names), signal.score) for names, signal in facts.knowledge),
+            refusal=decision.refusal,
+            successor_of=decision.successor_of,
+        )
+
+
+def priced(rates: Rates | None, usage: Usage | None) -> tuple[tuple[tuple[str, int], ...], int | None, CostStatus]:
+    """Cost by kind, their sum in nano-dollars, and how sure that is. No usage costs nothing; no price is None."""
+    if usage is None:
+        return (), 0, "free"
+    kinds = cost_by_kind(rates, usage) if rates is not None else None
+    if kinds is None:
+        return (), None, "unpriced"
+    status: CostStatus = "priced" if usage.source == "provider" else "estimated"
+    return kinds, sum(nano for _, nano in kinds), status

@@ -1,0 +1,109 @@
+"""What a dead process left behind: its journals, and intents that never found their end."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from gateway.core.clock import utc_day
+from gateway.core.event import UsageEvent
+from gateway.core.usage import Usage
+from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN, priced
+from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, read_frames
+from gateway.pricing.table import PriceTable
+
+
+class Leftover(msgspec.Struct):
+    """One dead process's journals, read whole. lock: held while they are dealt with."""
+
+    lock: int
+    lock_path: Path
+    segments: list[Path]
+    finals: list[UsageEvent]
+    decisions: list[DecisionRecord]
+    orphans: list[UsageEvent]
+
+    def remove(self) -> None:
+        """Deletes the files: everything in them is in the database."""
+        for segment in self.segments:
+            segment.unlink(missing_ok=True)
+        self.lock_path.unlink(missing_ok=True)
+        os.close(self.lock)
+
+    def keep(self) -> None:
+        """Lets go of the files: somebody shall try again."""
+        os.close(self.lock)
+
+
+def leftovers(folder: Path, own_process: str, prices: PriceTable) -> Iterator[Leftover]:
+    """The journals of processes that no longer live; each is locked against other finders until dealt with."""
+    for lock_path in sorted(folder.glob("*.lock")):
+        process = lock_path.name.removesuffix(".lock")
+        if process == own_process:
+            continue
+        lock = _take(lock_path)
+        if lock is not None:
+            yield _read(lock, lock_path, sorted(folder.glob(f"{process}-*.journal")), prices)
+
+
+def _take(lock_path: Path) -> int | None:
+    try:
+        lock = os.open(lock_path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    if not lock_path.exists():
+        # Another process dealt with it between our opening and our locking.
+        os.close(lock)
+        return None
+    return lock
+
+
+def _read(lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) -> Leftover:
+    finals: list[UsageEvent] = []
+    decisions: list[DecisionRecord] = []
+    intents: dict[str, UsageEvent] = {}
+    passed: dict[str, int] = {}
+    for segment in segments:
+        with contextlib.suppress(FileNotFoundError):
+            for record, _ in read_frames(segment.read_bytes()):
+                match record:
+                    case Intent(event, decision):
+                        intents[event.id] = event
+                        if decision is not None:
+                            decisions.append(decision)
+                    case Progress(event_id, passed_bytes):
+                        passed[event_id] = passed_bytes
+                    case Final(event, decision):
+                        intents.pop(event.id, None)
+                        finals.append(event)
+                        if decision is not None:
+                            decisions.append(decision)
+                    case Void(event_id):
+                        intents.pop(event_id, None)
+    orphans = [resolved(event, passed.get(event.id, 0), prices) for event in intents.values()]
+    return Leftover(lock, lock_path, segments, finals, decisions, orphans)
+
+
+def resolved(event: UsageEvent, passed_bytes: int, prices: PriceTable) -> UsageEvent:
+    """The row of an attempt whose end was never written: flagged as interrupted, its tokens as estimated."""
+    tokens_in = event.usage.input_tokens if event.usage is not None else 0
+    usage = Usage(tokens_in, passed_bytes // STREAM_BYTES_PER_TOKEN, source="estimated")
+    rates = prices.rates(event.model, utc_day(event.at))
+    kinds, cost, status = priced(rates, usage)
+    return msgspec.structs.replace(
+        event,
+        outcome="interrupted",
+        error="interrupted",
+        usage=usage,
+        cost_by_kind=kinds,
+        cost_nano_usd=cost,
+        cost_status=status,
+    )

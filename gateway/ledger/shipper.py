@@ -1,0 +1,161 @@
+"""From the journal to the database: in batches, at least once, with the effect of exactly once."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.core.event import UsageEvent
+from gateway.ledger.entry import Ledger
+from gateway.ledger.records import DecisionRecord, Final, Intent, read_frames
+from gateway.ledger.recovery import Leftover, leftovers
+from gateway.ledger.store import LedgerStore
+
+TICK_SECONDS = 0.2
+# Rows handed to the database at once: larger batches cost less, smaller ones stall the loop for less.
+BATCH_BYTES = 256 * 1024
+LONGEST_PAUSE = 5.0
+
+log = logging.getLogger("gateway.ledger")
+
+
+class Shipper:
+    """Ships what this process writes, and what dead ones left. One task, ended by `stop`."""
+
+    def __init__(self, ledger: Ledger, store: LedgerStore, observe: Callable[[UsageEvent], None]) -> None:
+        self._ledger = ledger
+        self._journal = ledger.journal
+        self._store = store
+        self._observe = observe
+        self._number = 0
+        self._offset = 0
+        self._shipped = 0
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.failing_since: float | None = None
+
+    @property
+    def pending_events(self) -> int:
+        """Closed attempts of this process that are not in the database yet."""
+        return self._journal.finished - self._shipped
+
+    async def recover(self) -> int:
+        """Books what dead processes left; gives how many orphan intents were resolved.
+
+        Raises the database's error when it is away: the files stay for another try.
+        """
+        orphans = 0
+        for leftover in leftovers(self._journal.folder, self._journal.process, self._ledger.prices):
+            try:
+                await self._book(leftover)
+            except BaseException:
+                leftover.keep()
+                raise
+            orphans += len(leftover.orphans)
+            leftover.remove()
+        return orphans
+
+    async def _book(self, leftover: Leftover) -> None:
+        events = [*leftover.finals, *leftover.orphans]
+        added = await self._store.ship(events, leftover.decisions, {})
+        await self._store.forget([segment.name for segment in leftover.segments])
+        # The dead process counted its finals in its own metrics; the orphans nobody has counted.
+        for event in leftover.orphans:
+            self._observe(event)
+        if events:
+            log.info(
+                "journal_recovered",
+                extra={"fields": {"events": len(events), "new": added, "orphans": len(leftover.orphans)}},
+            )
+
+    def start(self) -> None:
+        """Begins to ship in the background."""
+        self._task = asyncio.create_task(self._run(), name="shipper")
+
+    async def stop(self) -> None:
+        """Ships what is left, once, and ends the task."""
+        self._closing.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        pause = TICK_SECONDS
+        while True:
+            closing = self._closing.is_set()
+            try:
+                self._journal.heal()
+                await self.ship_all()
+                if not closing:
+                    await self.recover()
+                pause, self.failing_since = TICK_SECONDS, None
+            except (SQLAlchemyError, OSError) as fault:
+                # The journal keeps everything; the database may be away as long as the disk has room.
+                self.failing_since = self.failing_since or self._ledger.clock.monotonic()
+                pause = min(pause * 2, LONGEST_PAUSE)
+                log.warning("shipping_failed", extra={"fields": {"error": type(fault).__name__, "retry_in": pause}})
+            if closing:
+                return
+            try:
+                await asyncio.wait_for(self._closing.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def ship_all(self) -> None:
+        """Ships everything written up to now."""
+        while await self._ship_batch():
+            pass
+        self._retire()
+
+    async def _ship_batch(self) -> bool:
+        path = self._journal.path(self._number)
+        data = _read(path, self._offset, BATCH_BYTES)
+        events: list[UsageEvent] = []
+        decisions: list[DecisionRecord] = []
+        end = 0
+        for record, after in read_frames(data):
+            end = after
+            if isinstance(record, (Intent, Final)):
+                if isinstance(record, Final):
+                    events.append(record.event)
+                if record.decision is not None:
+                    decisions.append(record.decision)
+        if not end:
+            if self._number < self._journal.number:
+                self._number, self._offset = self._number + 1, 0
+                return True
+            return False
+        offset = self._offset + end
+        if events or decisions:
+            await self._store.ship(events, decisions, {path.name: offset})
+            self._settle(events)
+            self._shipped += len(events)
+        self._offset = offset
+        return True
+
+    def _settle(self, events: list[UsageEvent]) -> None:
+        unshipped = self._ledger.unshipped
+        for event in events:
+            if event.cost_nano_usd:
+                unshipped[event.team] = unshipped.get(event.team, 0) - event.cost_nano_usd
+
+    def _retire(self) -> None:
+        for number in range(max(0, self._number - 64), self._number):
+            path = self._journal.path(number)
+            if path.exists() and self._journal.settled(number):
+                path.unlink()
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return b""
+    try:
+        data = os.pread(handle, size, offset)
+        # A record longer than a batch is read alone, whole.
+        return data if len(data) < size or next(read_frames(data), None) else os.pread(handle, size * 20, offset)
+    finally:
+        os.close(handle)

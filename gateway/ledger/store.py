@@ -1,0 +1,241 @@
+"""The books in the database."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.core.event import UsageEvent
+from gateway.core.values import Value
+from gateway.db.engine import Database
+from gateway.ledger.records import DecisionRecord
+from gateway.ledger.tables import DecisionRow, JournalOffsetRow, PolicyVersionRow, UsageEventRow
+
+_EVENTS: Table = UsageEventRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
+_DECISIONS: Table = DecisionRow.__table__  # type: ignore[attr-defined]  # the same
+_OFFSETS: Table = JournalOffsetRow.__table__  # type: ignore[attr-defined]  # the same
+_POLICIES: Table = PolicyVersionRow.__table__  # type: ignore[attr-defined]  # the same
+
+GROUPS = ("team", "key_id", "path", "model", "line", "rule", "upstream", "endpoint", "collections", "day")
+# PostgreSQL takes 32,767 parameters in a statement; a row has some forty.
+ROWS_AT_ONCE = 500
+
+
+class Amounts(Value, frozen=True):
+    """Sums over rows. A cost that is partly unknown says so by `unpriced`; it is never counted as 0.
+
+    calls: calls that ended. attempts: rows. Token counts are the provider's; cached is a part of input and
+    reasoning a part of output. cost_nano_usd: of the rows that have a price.
+    """
+
+    group: dict[str, str | None]
+    calls: int
+    attempts: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    context_tokens: int
+    cost_nano_usd: int
+    unpriced: int
+    estimated: int
+
+
+class LedgerStore:
+    """Adds rows and sums them. Adding the same row again changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ship(
+        self, events: Sequence[UsageEvent], decisions: Sequence[DecisionRecord], offsets: Mapping[str, int]
+    ) -> int:
+        """Adds events and decisions and moves the offsets, in one transaction. Gives how many events were new."""
+        async with self._database.session() as session:
+            added = 0
+            for start in range(0, len(events), ROWS_AT_ONCE):
+                rows = [_event_row(event) for event in events[start : start + ROWS_AT_ONCE]]
+                added += await self._add(session, _EVENTS, rows)
+            for start in range(0, len(decisions), ROWS_AT_ONCE):
+                rows = [_decision_row(record) for record in decisions[start : start + ROWS_AT_ONCE]]
+                await self._add(session, _DECISIONS, rows)
+            for segment, offset in offsets.items():
+                insert = self._insert(_OFFSETS).values(segment=segment, offset=offset)
+                moved = insert.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset})
+                await session.execute(moved)
+        return added
+
+    async def _add(self, session: AsyncSession, table: Table, rows: list[dict[str, Any]]) -> int:
+        before = await session.execute(
+            self._insert(table).on_conflict_do_nothing(index_elements=["id"]).returning(table.c.id), rows
+        )
+        return len(before.all())
+
+    def _insert(self, table: Table) -> Any:
+        return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)
+
+    async def offset(self, segment: str) -> int:
+        """How far a segment is shipped."""
+        async with self._database.session() as session:
+            found = await session.execute(select(_OFFSETS.c.offset).where(_OFFSETS.c.segment == segment))
+            return int(found.scalar_one_or_none() or 0)
+
+    async def forget(self, segments: Sequence[str]) -> None:
+        """Drops the offsets of segments whose files are gone."""
+        async with self._database.session() as session:
+            await session.execute(_OFFSETS.delete().where(_OFFSETS.c.segment.in_(segments)))
+
+    async def spent_since(self, start: float) -> dict[str, int]:
+        """Nano-dollars by team of all rows since a Unix time."""
+        query = select(_EVENTS.c.team, func.sum(_EVENTS.c.cost_nano_usd)).where(_EVENTS.c.at >= start)
+        async with self._database.session() as session:
+            found = await session.execute(query.group_by(_EVENTS.c.team))
+            return {team: int(cost or 0) for team, cost in found.all()}
+
+    async def sums(
+        self,
+        by: Sequence[str],
+        since: float | None = None,
+        until: float | None = None,
+        team: str | None = None,
+    ) -> list[Amounts]:
+        """Sums by the given groups (see GROUPS), dearest first. since is included, until is not."""
+        columns = [self._group(name).label(f"g{place}") for place, name in enumerate(by)]
+        rows = _EVENTS.c
+        query = select(
+            *columns,
+            func.count(func.distinct(rows.call_id)),
+            func.count(),
+            *(func.coalesce(func.sum(column), 0) for column in _SUMMED),
+            func.coalesce(func.sum(_one_if(rows.cost_status == "unpriced")), 0),
+            func.coalesce(func.sum(_one_if(rows.usage_source == "estimated")), 0),
+        )
+        if since is not None:
+            query = query.where(rows.at >= since)
+        if until is not None:
+            query = query.where(rows.at < until)
+        if team is not None:
+            query = query.where(rows.team == team)
+        async with self._database.session() as session:
+            found = (await session.execute(query.group_by(*columns))).all()
+        sums = [_amounts(by, row) for row in found if row[len(by) + 1]]
+        return sorted(sums, key=lambda amounts: (-amounts.cost_nano_usd, [str(g) for g in amounts.group.values()]))
+
+    def _group(self, name: str) -> Any:
+        if name not in GROUPS:
+            raise ValueError(f"{name!r} is not a group; choose from {', '.join(GROUPS)}")
+        if name != "day":
+            return _EVENTS.c[name]
+        if self._database.dialect == "postgresql":
+            return func.to_char(func.timezone("UTC", func.to_timestamp(_EVENTS.c.at)), "YYYY-MM-DD")
+        return func.strftime("%Y-%m-%d", _EVENTS.c.at, "unixepoch")
+
+    async def decision(self, decision_id: str) -> DecisionRecord | None:
+        """A recorded decision, by its own id or its call's; None when there is none."""
+        query = select(_DECISIONS.c.record).where(
+            (_DECISIONS.c.id == decision_id) | (_DECISIONS.c.call_id == decision_id)
+        )
+        async with self._database.session() as session:
+            found = (await session.execute(query.limit(1))).scalar_one_or_none()
+        return None if found is None else msgspec.json.decode(found, type=DecisionRecord)
+
+    async def keep_policy(self, policy_hash: str, files: Mapping[str, bytes]) -> None:
+        """Keeps a policy's files under their hash, so that its decisions can be explained later."""
+        texts = {name: text.decode("utf-8", "replace") for name, text in files.items()}
+        row = {
+            "hash": policy_hash,
+            "first_live_at": time.time(),
+            "files": msgspec.json.encode(texts).decode(),
+        }
+        async with self._database.session() as session:
+            await session.execute(self._insert(_POLICIES).on_conflict_do_nothing(index_elements=["hash"]), [row])
+
+    async def policy_files(self, policy_hash: str) -> dict[str, bytes] | None:
+        """The files of a policy that was live once; None for an unknown hash."""
+        query = select(_POLICIES.c.files).where(_POLICIES.c.hash == policy_hash)
+        async with self._database.session() as session:
+            found = (await session.execute(query)).scalar_one_or_none()
+        if found is None:
+            return None
+        return {name: text.encode() for name, text in msgspec.json.decode(found, type=dict[str, str]).items()}
+
+
+_SUMMED = tuple(
+    _EVENTS.c[name]
+    for name in (
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "context_tokens",
+        "cost_nano_usd",
+    )
+)
+
+
+def _one_if(condition: Any) -> Any:
+    return condition.cast(_EVENTS.c.attempt.type)
+
+
+def _amounts(by: Sequence[str], row: Any) -> Amounts:
+    count = len(by)
+    group = {name: None if value is None else str(value) for name, value in zip(by, row[:count], strict=True)}
+    return Amounts(group, *(int(value) for value in row[count:]))
+
+
+def _event_row(event: UsageEvent) -> dict[str, Any]:
+    usage = event.usage
+    return {
+        "id": event.id,
+        "call_id": event.call_id,
+        "attempt": event.attempt,
+        "last": event.last,
+        "at": event.at,
+        "team": event.team,
+        "key_id": event.key_id,
+        "endpoint": event.endpoint,
+        "asked_model": event.asked_model,
+        "path": event.path,
+        "upstream": event.upstream,
+        "model": event.model,
+        "line": event.line,
+        "rule": event.rule,
+        "collections": ",".join(event.collections),
+        "outcome": event.outcome,
+        "status": event.status,
+        "error": event.error,
+        "stream": event.stream,
+        "input_tokens": usage.input_tokens if usage else None,
+        "cached_tokens": usage.cached_tokens if usage else None,
+        "cache_write_tokens": usage.cache_write_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        "context_tokens": event.context_tokens,
+        "usage_source": usage.source if usage else None,
+        "usage_raw": usage.raw if usage else None,
+        "cost_nano_usd": event.cost_nano_usd,
+        "cost_by_kind": msgspec.json.encode(dict(event.cost_by_kind)).decode(),
+        "cost_status": event.cost_status,
+        "price_source": event.price_source,
+        "seconds": event.seconds,
+        "first_byte_seconds": event.first_byte_seconds,
+        "upstream_seconds": event.upstream_seconds,
+        "metadata": msgspec.json.encode(dict(event.metadata)).decode(),
+    }
+
+
+def _decision_row(record: DecisionRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "call_id": record.call_id,
+        "at": record.at,
+        "team": record.team,
+        "rule": record.rule,
+        "path": record.path,
+        "policy_hash": record.policy_hash,
+        "record": msgspec.json.encode(record).decode(),
+    }

@@ -1,0 +1,1 @@
+"""Every Prometheus instrument, and the one function that updates them from a closed event."""

@@ -1,0 +1,104 @@
+"""From a closed event to the instruments: the only way in for anything that is also in the books."""
+
+from typing import Any
+
+from gateway.core.event import UsageEvent
+from gateway.core.money import NANO_PER_USD
+from gateway.metrics.instruments import Instruments
+
+OTHER = "other"
+# A series costs 0.7 kB, a histogram's 4.7 kB: model names that callers invent may not make them without end.
+MAX_MODELS = 200
+CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+
+class Observer:
+    """Holds the children of the label sets it has seen: `.labels()` costs more than the update itself."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._on = instruments
+        self._known_models: frozenset[str] = frozenset()
+        self._seen: set[str] = set()
+        self._requests: dict[tuple[str, str, str, str, str], Any] = {}
+        self._kinds: dict[tuple[str, str, str, str], tuple[Any, Any]] = {}
+        self._paths: dict[str, tuple[Any, Any, Any]] = {}
+        self._decisions: dict[tuple[str, str], Any] = {}
+
+    def know(self, models: frozenset[str]) -> None:
+        """Names of models that policy defines; they always have a series of their own."""
+        self._known_models = models
+
+    def model_label(self, model: str) -> str:
+        """The model, or `other` for one name too many."""
+        if model in self._known_models or model in self._seen:
+            return model
+        if len(self._seen) >= MAX_MODELS or len(model) > 128:
+            return OTHER
+        self._seen.add(model)
+        return model
+
+    def observe(self, event: UsageEvent) -> None:
+        """Counts one closed event."""
+        on = self._on
+        # A model that no upstream has ever answered for is a caller's invention.
+        model = self.model_label(event.model) if event.outcome == "ok" or event.usage else self._refused_label(event)
+        if event.usage is not None:
+            self._count_tokens(event, model)
+            if event.usage.source == "estimated":
+                on.missing.labels(event.outcome).inc()
+            if event.cost_status == "unpriced":
+                on.unpriced.labels(model).inc()
+        elif event.cost_status == "unpriced":
+            on.missing.labels("unreported").inc()
+            on.unpriced.labels(model).inc()
+        if event.last:
+            self._count_call(event, model)
+
+    def _refused_label(self, event: UsageEvent) -> str:
+        known = event.model in self._known_models or event.model in self._seen
+        return event.model if known else OTHER
+
+    def _count_tokens(self, event: UsageEvent, model: str) -> None:
+        usage = event.usage
+        if usage is None:
+            return
+        costs = dict(event.cost_by_kind)
+        for kind, tokens in usage.by_kind():
+            nano = costs.get(kind, 0)
+            if not tokens and not nano:
+                continue
+            key = (event.team, event.path, model, kind)
+            children = self._kinds.get(key)
+            if children is None:
+                children = self._kinds[key] = (self._on.tokens.labels(*key), self._on.cost.labels(*key))
+            children[0].inc(tokens)
+            if nano:
+                children[1].inc(nano / NANO_PER_USD)
+
+    def _count_call(self, event: UsageEvent, model: str) -> None:
+        error = event.error or "none"
+        status = CLASSES.get(event.status // 100, "none")
+        key = (event.team, event.path, model, status, error)
+        child = self._requests.get(key)
+        if child is None:
+            child = self._requests[key] = self._on.requests.labels(*key)
+        child.inc()
+        if event.rule:
+            at = (event.rule, event.path)
+            decided = self._decisions.get(at)
+            if decided is None:
+                decided = self._decisions[at] = self._on.decisions.labels(*at)
+            decided.inc()
+        times = self._paths.get(event.path)
+        if times is None:
+            path = event.path
+            times = self._paths[path] = (
+                self._on.duration.labels(path),
+                self._on.first_token.labels(path),
+                self._on.overhead.labels(path),
+            )
+        times[0].observe(event.seconds)
+        if event.stream and event.first_byte_seconds is not None:
+            times[1].observe(event.first_byte_seconds)
+        if event.attempt:
+            times[2].observe(max(0.0, event.seconds - event.upstream_seconds))

@@ -1,0 +1,70 @@
+"""The offline upstream's own books, against which the gateway's are checked."""
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gateway.core.values import Value
+
+# The file keeps every row; memory keeps the newest.
+MAX_ROWS_HELD = 200_000
+
+Outcome = Literal["ok", "caller_left", "truncated", "interrupted"]
+
+
+class Row(Value, frozen=True):
+    """One request that was counted. completion_tokens: those that were made before it ended.
+
+    attempt: the value of the request's `x-gateway-attempt` header, '' without one.
+    """
+
+    id: str
+    model: str
+    endpoint: str
+    prompt_tokens: int
+    completion_tokens: int
+    stream: bool
+    outcome: Outcome
+    attempt: str = ""
+
+
+class Bill:
+    """Rows in memory and, when a path is given, one JSON line each in a file that is only appended to."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.reset()
+
+    def add(self, row: Row) -> None:
+        """Books a row. When this returns, the line stands in the file; no await can come between."""
+        if self._file is not None:
+            os.write(self._file, msgspec.json.encode(row) + b"\n")
+        self._rows.append(row)
+        self._count += 1
+        self._prompt_tokens += row.prompt_tokens
+        self._completion_tokens += row.completion_tokens
+
+    def reset(self) -> None:
+        """Forgets the rows in memory; the file is left as it is."""
+        self._rows: deque[Row] = deque(maxlen=MAX_ROWS_HELD)
+        self._count = 0
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
+
+    def summary(self) -> dict[str, object]:
+        """Totals over all rows since the last reset, and the rows (the newest, if there were very many)."""
+        return {
+            "count": self._count,
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": self._completion_tokens,
+            "rows": list(self._rows),
+        }
+
+    def close(self) -> None:
+        """Closes the file, if any."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,1 @@
+"""What a decision leads to: one file per path, one function each."""

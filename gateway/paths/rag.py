@@ -1,0 +1,104 @@
+"""The RAG path: the call's own words looked up, the sources put before the last user turn, the answer cited."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.core.call import Call, Principal
+from gateway.core.decision import Arm, Decision, Facts, KnowledgeSignal
+from gateway.core.errors import KnowledgeUnavailable
+from gateway.knowledge.context import Context, build_context
+from gateway.paths.cited_chat import ChatEditor
+from gateway.paths.cited_responses import ResponsesEditor
+from gateway.paths.sources import CitedSources
+from gateway.upstream.prepared import Prepared, ReplyEditor
+from gateway.wire.answer import own_answer
+from gateway.wire.rewrite import rewritten
+
+HITS = 8
+# A best hit below this shares little more with the question than its common words.
+LEAST_SCORE = 0.15
+EARLIER_TURNS = 2
+ABSTAINS = "I do not have information about that in the documents I can use."
+# retrieved(collections, result, seconds): told of every search; result is hit, empty or error.
+Retrieved = Callable[[tuple[str, ...], str, float], None]
+
+
+class Search(Protocol):
+    """What a library can be asked."""
+
+    async def search(self, text: str, collections: Sequence[str], team: str, limit: int = HITS) -> KnowledgeSignal:
+        """The hits of permitted collections. Raises KnowledgeUnavailable."""
+        ...
+
+
+class Sources:
+    """The library as calls use it. context_tokens: how much of a prompt sources may take."""
+
+    def __init__(self, library: Search, context_tokens: int, retrieved: Retrieved) -> None:
+        self.library = library
+        self.context_tokens = context_tokens
+        self._retrieved = retrieved
+
+    async def find(self, call: Call, principal: Principal, collections: tuple[str, ...]) -> KnowledgeSignal:
+        """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
+        started = time.perf_counter()
+        try:
+            signal = await self.library.search(question(call), collections, principal.team, HITS)
+        except KnowledgeUnavailable:
+            self._retrieved(collections, "error", time.perf_counter() - started)
+            raise
+        self._retrieved(collections, "hit" if signal.hits else "empty", time.perf_counter() - started)
+        return signal
+
+
+def question(call: Call) -> str:
+    """What is searched for: the last user turn, and the two before it when that one is short."""
+    if len(call.text.split()) >= 8:
+        return call.text
+    users = [turn.text for turn in call.turns if turn.role == "user" and turn.text]
+    return "\n".join([*users[:-1][-EARLIER_TURNS:], call.text])
+
+
+async def prepare_rag(
+    call: Call,
+    principal: Principal,
+    decision: Decision,
+    arm: Arm,
+    facts: Facts,
+    sources: Sources,
+    *,
+    may_ask_usage: bool,
+) -> Prepared:
+    """The request for `arm` with its sources, or an answer of our own when there are none and the arm abstains.
+
+    Raises KnowledgeUnavailable (503): a call is never silently answered without its sources.
+    """
+    signal = facts.signal(arm.collections) or await sources.find(call, principal, arm.collections)
+    hits = [hit for hit in signal.hits if hit.score >= LEAST_SCORE]
+    context = build_context(hits, sources.context_tokens, wants_json=call.wants_json)
+    told = (
+        (b"x-gateway-collections", ",".join(arm.collections).encode()),
+        (b"x-gateway-knowledge-version", signal.version.encode()),
+    )
+    cited = CitedSources(decision.id, context.sources)
+    if not context.sources and arm.on_no_match == "abstain":
+        answer = own_answer(call, ABSTAINS, cited.told())
+        return Prepared(arm=arm, body=b"", headers=told, answer=answer)
+    block = context.text if context.sources else None
+    body, injected = rewritten(call, arm, may_ask_usage=may_ask_usage, block=block)
+    return Prepared(
+        arm=arm,
+        body=body,
+        usage_injected=injected,
+        context_tokens=context.tokens,
+        headers=told,
+        editor=_editor(call, cited, context),
+    )
+
+
+def _editor(call: Call, cited: CitedSources, context: Context) -> ReplyEditor | None:
+    if not context.sources or call.wants_json:
+        # Markers have no place in the caller's JSON, and nothing in it may be taken for one.
+        return None
+    return ResponsesEditor(cited) if call.endpoint == "responses" else ChatEditor(cited)

@@ -1,0 +1,147 @@
+"""The way of one call. Read this file first.
+
+Every step needs the value that the step before it made: an upstream call without a Principal, a Decision
+and an Entry cannot be written.
+"""
+
+import random
+
+from gateway.core.call import Call, Headers, Inbound, Principal
+from gateway.core.clock import Clock, utc_day
+from gateway.core.decision import Arm, Decision, Facts, KnowledgeSignal, NeedsKnowledge
+from gateway.core.errors import CallerLeft, GatewayError, PolicyRefused
+from gateway.core.event import Closing, Outcome
+from gateway.core.ids import new_id
+from gateway.identity.keys import KeyRing
+from gateway.ledger.entry import Entry, Ledger
+from gateway.paths.prepare import Paths
+from gateway.policy.decide import Policy, decide
+from gateway.relay import Caller, Relay
+from gateway.upstream.port import Lease
+from gateway.upstream.send import Sender
+from gateway.wire.route import read_call
+
+NOBODY = Principal(team="none", key_id="", key_name="")
+
+
+class Admitted:
+    """What is known of a request so far, for the books of a refusal."""
+
+    __slots__ = ("call", "decision", "facts", "inbound", "principal")
+
+    def __init__(self, inbound: Inbound) -> None:
+        self.inbound = inbound
+        self.principal = NOBODY
+        self.call = Call(inbound=inbound, endpoint="passthrough", model="")
+        self.decision: Decision | None = None
+        self.facts: Facts | None = None
+
+
+class Pipeline:
+    """Serves calls. `policy` is replaced as a whole on reload; a call keeps the one it began with."""
+
+    def __init__(
+        self, keys: KeyRing, policy: Policy, ledger: Ledger, paths: Paths, sender: Sender, clock: Clock
+    ) -> None:
+        self.keys = keys
+        self.policy = policy
+        self.ledger = ledger
+        self.paths = paths
+        self.sender = sender
+        self.clock = clock
+
+    async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
+        """Answers one request through `caller`. Raises GatewayError for what the caller must be told."""
+        admitted = Admitted(inbound)
+        try:
+            entry = await self._admit(admitted)
+        except GatewayError as fault:
+            self.ledger.refused(admitted.call, admitted.principal, admitted.decision, admitted.facts, _closing(fault))
+            raise
+        call, principal, decision, facts = (
+            admitted.call,
+            admitted.principal,
+            admitted.decision,
+            admitted.facts,
+        )
+        if decision is None or facts is None:
+            raise RuntimeError("an entry without a decision")
+        try:
+            sent = await self.sender.send(
+                call,
+                decision.arms,
+                lambda arm: self.paths.prepare(call, principal, decision, arm, facts),
+                entry,
+                lease,
+            )
+            told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
+            await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
+        except GatewayError as fault:
+            if not entry.closed:
+                entry.close(_closing(fault))
+            raise
+        except BaseException:
+            # Cancelled, or a fault of ours: the books are closed all the same, without an await.
+            if not entry.closed:
+                entry.close(entry.closing_of_prompt(Closing("interrupted", 500, "internal_error")))
+            raise
+
+    async def _admit(self, admitted: "Admitted") -> Entry:
+        """Who, what, which way, and is there money: or a refusal."""
+        policy, inbound = self.policy, admitted.inbound
+        admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
+        admitted.call = call = read_call(inbound)
+        admitted.decision, admitted.facts = await self.decided(policy, call, principal)
+        if admitted.decision.refusal is not None:
+            raise PolicyRefused(admitted.decision.refusal)
+        return self.ledger.open(call, principal, admitted.decision, admitted.facts)
+
+    async def decided(self, policy: Policy, call: Call, principal: Principal) -> tuple[Decision, Facts]:
+        """The decision, and the facts it stands on. Collections are looked into only when a rule asks."""
+        now = self.clock.wall()
+        budget_used = self.ledger.budgets.used_ratio(principal.team, now)
+        facts = Facts(now, utc_day(now), random.random(), budget_used)  # noqa: S311  # a share, not a secret
+        decision_id = new_id("dec")
+        while isinstance(found := decide(policy, call, principal, facts, decision_id), NeedsKnowledge):
+            signal = await self.paths.signal(call, principal, found.collections)
+            facts = with_signal(facts, found.collections, signal)
+        return found, facts
+
+
+def with_signal(facts: Facts, collections: tuple[str, ...], signal: KnowledgeSignal) -> Facts:
+    """The facts with one more thing known."""
+    return Facts(facts.now, facts.today, facts.draw, facts.budget_used, (*facts.knowledge, (collections, signal)))
+
+
+def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm, request_id: str) -> Headers:
+    """What every reply says about its way."""
+    headers = [
+        (b"x-request-id", request_id.encode()),
+        (b"x-gateway-decision", decision.id.encode()),
+        (b"x-gateway-path", arm.path.encode()),
+        (b"x-gateway-rule", decision.rule.encode()),
+        (b"x-gateway-model", _header_text(arm.model)),
+    ]
+    if decision.successor_of is not None:
+        headers.append((b"x-gateway-successor-of", decision.successor_of.encode()))
+    if principal.debug and call.inbound.header(b"x-gateway-debug") == b"true":
+        trace = ",".join(map(str, decision.trace))
+        headers.append(
+            (
+                b"x-gateway-reason",
+                f"rule={decision.rule}; trace={trace}; policy={decision.policy_hash}".encode(),
+            )
+        )
+    return tuple(headers)
+
+
+def _header_text(text: str) -> bytes:
+    """Text that may stand in a header: a model's name is the caller's, and may hold anything."""
+    return text.encode("ascii", "backslashreplace").translate(None, b"\r\n\0")
+
+
+def _closing(fault: GatewayError) -> Closing:
+    if isinstance(fault, CallerLeft):
+        return Closing("caller_left", fault.status, fault.code)
+    outcome: Outcome = "timeout" if fault.status == 504 else "upstream_error" if fault.status >= 500 else "refused"
+    return Closing(outcome, fault.status, fault.code)

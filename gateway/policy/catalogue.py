@@ -1,0 +1,169 @@
+"""The models that exist: what a name means today, and where its calls go.
+
+A name that a caller may send is an upstream model, an alias, a line (`support-tone`, `support-tone@v2`,
+`@champion`), the id of a tuned model, `kb/<collection>`, or `auto`, which only a rule can turn into a model.
+"""
+
+from datetime import date
+
+from gateway.core.decision import Arm, OnNoMatch, Path
+from gateway.core.errors import ModelNotFound
+from gateway.core.values import Value
+from gateway.policy.knowledge_file import KnowledgeFile
+from gateway.policy.models_file import LineEntry, ModelsFile, SuccessorEntry, VersionEntry
+
+ANY = "*"
+AUTO = "auto"
+COLLECTION = "kb/"
+# A successor may itself have a successor; a ring of them is a mistake.
+MAX_SUCCESSORS = 5
+
+
+class Way(Value, frozen=True):
+    """One way as a rule names it, before the call fills in what it leaves open."""
+
+    path: Path
+    model: str | None = None
+    line: str | None = None
+    collections: tuple[str, ...] = ()
+    on_no_match: OnNoMatch = "direct"
+
+
+class Resolved(Value, frozen=True):
+    """The arm that a way means today, and the line whose end moved it there."""
+
+    arm: Arm
+    successor_of: str | None = None
+
+
+class Catalogue:
+    """Names of models.yaml and knowledge.yaml, resolved. Pure look-ups."""
+
+    def __init__(self, models: ModelsFile, knowledge: KnowledgeFile) -> None:
+        self.models = models
+        self.knowledge = knowledge
+        self._tuned: dict[str, tuple[str, int]] = {
+            version.id: (name, number)
+            for name, line in models.lines.items()
+            for number, version in enumerate(line.versions, 1)
+        }
+
+    def resolve(self, way: Way, asked: str, team: str, today: date) -> Resolved:
+        """The arm for a way. asked: the model that the caller named, used where the way names none.
+
+        Raises ModelNotFound (404) when the name means nothing, or nothing to this team.
+        """
+        name = way.line or way.model or asked
+        if way.path == "rag":
+            return self._rag(way, name, team, today)
+        if name.startswith(COLLECTION):
+            return self._collection(name.removeprefix(COLLECTION), team, today, way)
+        resolved = self._answering(name, today, team)
+        if way.path == "fine_tuned" and resolved.arm.line is None and resolved.successor_of is None:
+            raise ModelNotFound(
+                f"{name!r} is not a fine-tuned model line, and the rule sends it to one.", param="model"
+            )
+        return resolved
+
+    def line_of(self, name: str) -> tuple[str, LineEntry] | None:
+        """The line a name stands for, with or without `@version`; None when it stands for none."""
+        line_name = name.partition("@")[0]
+        line = self.models.lines.get(line_name)
+        if line is not None:
+            return line_name, line
+        tuned = self._tuned.get(name)
+        return (tuned[0], self.models.lines[tuned[0]]) if tuned else None
+
+    def readable(self, collection: str, team: str) -> bool:
+        """Whether a team may read a collection: it is named there, or `*` is. Nobody by default."""
+        entry = self.knowledge.collections.get(collection)
+        return entry is not None and (team in entry.teams or "*" in entry.teams)
+
+    def default_upstream(self) -> str:
+        """Where a call goes that names no model: the upstream of `*`, else the first one."""
+        entry = self.models.models.get(ANY)
+        return entry.upstream if entry else next(iter(self.models.upstreams))
+
+    def _answering(self, name: str, today: date, team: str, depth: int = 0) -> Resolved:
+        if name == AUTO:
+            raise ModelNotFound(
+                "'auto' leaves the model to the policy, and no rule names one for this call.", param="model"
+            )
+        found = self.line_of(name)
+        if found is not None:
+            return self._line(name, *found, today, team, depth)
+        entry = self.models.models.get(name) or self.models.models.get(ANY)
+        if entry is None or not name or name == ANY or name.startswith(COLLECTION):
+            raise _no_model(name)
+        return Resolved(Arm(path="direct", upstream=entry.upstream, model=entry.id or name))
+
+    def _line(self, name: str, line_name: str, line: LineEntry, today: date, team: str, depth: int) -> Resolved:
+        number = self._number(name, line)
+        version: VersionEntry = line.versions[number - 1]
+        if version.shutdown_date is None or today < version.shutdown_date:
+            arm = Arm(path="fine_tuned", upstream=version.upstream, model=version.id, line=line_name, version=number)
+            return Resolved(arm)
+        if line.successor is None or depth >= MAX_SUCCESSORS:
+            raise ModelNotFound(
+                f"Model line {line_name!r} ended on {version.shutdown_date} and names no successor. "
+                "Add `successor:` in policies/models.yaml.",
+                param="model",
+            )
+        return self._successor(line_name, line.successor, today, team, depth + 1)
+
+    def _successor(self, ended: str, successor: SuccessorEntry, today: date, team: str, depth: int) -> Resolved:
+        target = successor.line or successor.model or ""
+        answer = self._answering(target, today, team, depth).arm
+        if successor.path == "rag":
+            answer = _with_sources(answer, tuple(successor.collections), "direct")
+        return Resolved(answer, successor_of=ended)
+
+    def _number(self, name: str, line: LineEntry) -> int:
+        if name in self._tuned:
+            return self._tuned[name][1]
+        alias = name.partition("@")[2] or "champion"
+        if alias == "champion":
+            return line.champion
+        if alias == "challenger" and line.challenger:
+            return line.challenger
+        digits = alias.removeprefix("v")
+        if digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= len(line.versions):
+            return int(digits)
+        raise _no_model(name)
+
+    def _rag(self, way: Way, name: str, team: str, today: date) -> Resolved:
+        if way.model is None and name.startswith(COLLECTION):
+            entry = self.knowledge.collections.get(name.removeprefix(COLLECTION))
+            name = entry.model if entry is not None and entry.model else name
+        resolved = self._answering(name, today, team)
+        return Resolved(_with_sources(resolved.arm, way.collections, way.on_no_match), resolved.successor_of)
+
+    def _collection(self, collection: str, team: str, today: date, way: Way) -> Resolved:
+        entry = self.knowledge.collections.get(collection)
+        # A collection that the team may not read must look like one that does not exist.
+        if entry is None or not self.readable(collection, team):
+            raise _no_model(COLLECTION + collection)
+        model = way.model or entry.model
+        if model is None:
+            raise ModelNotFound(
+                f"Collection {collection!r} names no model to answer with. Add `model:` in policies/knowledge.yaml.",
+                param="model",
+            )
+        resolved = self._answering(model, today, team)
+        return Resolved(_with_sources(resolved.arm, (collection,), "abstain"), resolved.successor_of)
+
+
+def _with_sources(arm: Arm, collections: tuple[str, ...], on_no_match: OnNoMatch) -> Arm:
+    return Arm(
+        path="rag",
+        upstream=arm.upstream,
+        model=arm.model,
+        line=arm.line,
+        version=arm.version,
+        collections=collections,
+        on_no_match=on_no_match,
+    )
+
+
+def _no_model(name: str) -> ModelNotFound:
+    return ModelNotFound(f"The model {name!r} does not exist or you do not have access to it.", param="model")

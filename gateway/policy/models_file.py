@@ -1,0 +1,122 @@
+"""policies/models.yaml: upstreams, models, and fine-tuned models as lines of versions."""
+
+from datetime import date
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.core.document import Written
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def _is_secret_reference(value: str) -> str:
+    if not value.startswith(("env:", "file:")):
+        raise ValueError("a secret is never written out; it must be env:NAME or file:PATH")
+    return value
+
+
+def _is_base_url(value: str) -> str:
+    url = value.split(":-", 1)[1] if value.startswith("env:") and ":-" in value else value
+    if url.startswith("env:"):
+        return value
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it must be http(s)://host[:port][/path], or env:NAME:-default")
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_is_secret_reference)]
+
+
+class Supports(Written):
+    """What an upstream can do beyond the least."""
+
+    stream_options: bool = True
+
+
+class Limits(Written):
+    """Deadlines of one attempt, in seconds."""
+
+    connect: Seconds = 5
+    first_byte: Seconds = 120
+    between: Seconds = 60
+    total: Seconds = 600
+
+
+class UpstreamEntry(Written):
+    """Where calls go. on_disconnect: what happens to the upstream call when the caller leaves."""
+
+    base_url: Annotated[str, AfterValidator(_is_base_url)]
+    api_key: Secret | None = None
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    transport: Literal["http1", "httpx"] = "http1"
+    provider: str | None = None
+    headers: dict[str, str] = {}
+    supports: Supports = Supports()
+    timeouts: Limits = Limits()
+    attempts: Annotated[int, Field(ge=1, le=5)] = 2
+    ca_file: str | None = None
+
+
+class ModelEntry(Written):
+    """A model name that callers may use. id: the name the upstream knows, when it differs."""
+
+    upstream: str
+    id: str | None = None
+
+
+class VersionEntry(Written):
+    """One tuned model: immutable once written."""
+
+    id: str
+    upstream: str
+    base: str
+    training_file: str | None = None
+    shutdown_date: date | None = None
+
+
+class SuccessorEntry(Written):
+    """Where a line's calls go after its end."""
+
+    path: Literal["fine_tuned", "rag", "direct"]
+    model: str | None = None
+    line: str | None = None
+    collections: list[str] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SuccessorEntry":
+        if self.path == "fine_tuned" and not self.line:
+            raise ValueError("a fine_tuned successor names its line")
+        if self.path != "fine_tuned" and not self.model:
+            raise ValueError(f"a {self.path} successor names its model")
+        if self.path == "rag" and not self.collections:
+            raise ValueError("a rag successor names its collections")
+        return self
+
+
+class LineEntry(Written):
+    """A stable public name over versions, counted from 1."""
+
+    versions: Annotated[list[VersionEntry], Field(min_length=1)]
+    champion: Annotated[int, Field(ge=1)] = 1
+    challenger: Annotated[int, Field(ge=1)] | None = None
+    successor: SuccessorEntry | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "LineEntry":
+        for alias in ("champion", "challenger"):
+            version = getattr(self, alias)
+            if version is not None and version > len(self.versions):
+                raise ValueError(f"{alias} is {version}, but there are {len(self.versions)} versions")
+        return self
+
+
+class ModelsFile(Written):
+    """The whole file."""
+
+    upstreams: Annotated[dict[Name, UpstreamEntry], Field(min_length=1)]
+    models: dict[str, ModelEntry] = {}
+    lines: dict[Name, LineEntry] = {}

@@ -1,0 +1,96 @@
+"""What one model's tokens cost, and what an attempt's tokens come to."""
+
+from gateway.core.usage import Usage
+from gateway.core.values import Value
+
+PICO_PER_NANO = 1_000
+
+
+class LongContext(Value, frozen=True):
+    """The rates of a whole request whose input is longer than `over` tokens (the providers' cliff)."""
+
+    over: int
+    input: int | None = None
+    cached: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+
+
+class Rates(Value, frozen=True):
+    """What one model costs on one day, in pico-dollars per token: USD per million tokens times 1,000,000.
+
+    None is "not known", never "free"; free is 0. source: where the figures stand. long_context: ascending
+    by `over`. training_hour_nano_usd: for training billed by the hour (nano-dollars per hour).
+    Raises ValueError for a negative rate.
+    """
+
+    input: int | None = None
+    cached: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    training: int | None = None
+    source: str = ""
+    long_context: tuple[LongContext, ...] = ()
+    training_hour_nano_usd: int | None = None
+
+    def __post_init__(self) -> None:
+        levels: tuple[Rates | LongContext, ...] = (self, *self.long_context)
+        given = [rate for level in levels for rate in (level.input, level.cached, level.cache_write, level.output)]
+        for rate in (*given, self.training, self.training_hour_nano_usd):
+            if rate is not None and rate < 0:
+                raise ValueError(f"a price is {rate} pico-dollars per token; it must be 0 or more")
+
+
+def cost_by_kind(rates: Rates, usage: Usage) -> tuple[tuple[str, int], ...] | None:
+    """Nano-dollars per disjoint kind (input, cached, output, reasoning), each rounded half up.
+
+    The total is their sum: nothing is rounded a second time. Cached tokens go at `cached`, or at `input`
+    when no cached rate is known. Cache writes are input tokens that were not cached, and go at
+    `cache_write` when that is known. Reasoning goes at the output rate.
+    None when a rate is missing for tokens that were used, or when the counts contradict each other (more
+    cached than input tokens): a cost made from these would be a guess. A kind without tokens needs no rate.
+    """
+    amounts = dict(usage.by_kind())
+    written = usage.cache_write_tokens
+    if min(*amounts.values(), written) < 0 or written > amounts["input"]:
+        return None
+    level = _level(rates, usage.input_tokens)
+    cached_rate = level.input if level.cached is None else level.cached
+    write_rate = level.input if level.cache_write is None else level.cache_write
+    parts = (
+        ("input", _pico(amounts["input"] - written, level.input), _pico(written, write_rate)),
+        ("cached", _pico(amounts["cached"], cached_rate), 0),
+        ("output", _pico(amounts["output"], level.output), 0),
+        ("reasoning", _pico(amounts["reasoning"], level.output), 0),
+    )
+    costs: list[tuple[str, int]] = []
+    for kind, plain, extra in parts:
+        if plain is None or extra is None:
+            return None
+        costs.append((kind, nano_from_pico(plain + extra)))
+    return tuple(costs)
+
+
+def training_cost(rates: Rates, tokens: int) -> int | None:
+    """Nano-dollars for `tokens` trained tokens (epochs counted in), or None when the rate is not known."""
+    cost = _pico(tokens, rates.training) if tokens >= 0 else None
+    return None if cost is None else nano_from_pico(cost)
+
+
+def nano_from_pico(pico: int) -> int:
+    """Pico-dollars (0 or more) as nano-dollars, rounded half up."""
+    return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO
+
+
+def _level(rates: Rates, input_tokens: int) -> Rates | LongContext:
+    level: Rates | LongContext = rates
+    for step in rates.long_context:
+        if input_tokens > step.over:
+            level = step
+    return level
+
+
+def _pico(tokens: int, rate: int | None) -> int | None:
+    if tokens == 0:
+        return 0
+    return None if rate is None else tokens * rate

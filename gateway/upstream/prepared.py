@@ -1,0 +1,66 @@
+"""What a path makes of a call: ready to be sent to one arm."""
+
+from typing import Protocol
+
+from gateway.core.call import Headers
+from gateway.core.decision import Arm
+from gateway.core.event import Closing
+from gateway.core.values import Value
+
+
+class ReplyEditor(Protocol):
+    """Changes a reply on its way to the caller. Made for one attempt, fed by one task."""
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole JSON reply, edited."""
+        ...
+
+    def feed(self, block: bytes) -> bytes:
+        """Whole events of a stream, edited; may hold back text that could still change."""
+        ...
+
+    def finish(self) -> bytes:
+        """What was held back, when the stream ends."""
+        ...
+
+
+class Prepared(Value, frozen=True):
+    """A request for one arm.
+
+    body: what goes upstream. usage_injected: we asked for the stream's usage, the caller did not.
+    context_tokens: of injected sources. headers: what the caller is told beside the reply.
+    answer: a whole reply made here, in place of an upstream call: content type and bytes.
+    """
+
+    arm: Arm
+    body: bytes
+    usage_injected: bool = False
+    context_tokens: int = 0
+    headers: Headers = ()
+    editor: ReplyEditor | None = None
+    answer: tuple[bytes, bytes] | None = None
+
+
+class Book(Protocol):
+    """Where attempts are booked; the ledger's entry."""
+
+    @property
+    def attempt_id(self) -> str:
+        """The attempt in flight."""
+        ...
+
+    def start(self, arm: Arm, context_tokens: int = 0) -> None:
+        """Before the first byte. Raises AccountingUnavailable: then nothing may be sent."""
+        ...
+
+    def void(self) -> None:
+        """Nothing was sent."""
+        ...
+
+    def fail(self, closing: Closing) -> None:
+        """The attempt failed, the call goes on."""
+        ...
+
+    def closing_of_prompt(self, closing: Closing) -> Closing:
+        """The same with the prompt as its estimated usage: it was sent, and may be billed."""
+        ...

@@ -1,0 +1,61 @@
+"""POST /v1/chat/completions: what a policy needs of it."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.core.call import Call, Inbound
+from gateway.wire.caller import asked_path, caller_metadata
+from gateway.wire.json_object import decode
+from gateway.wire.turns import ABSENT, Message, is_given, read_turns
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class Shape(msgspec.Struct):
+    type: str = "text"
+
+
+class ChatBody(msgspec.Struct):
+    """The fields read; all others stay in the bytes."""
+
+    model: str
+    messages: list[Message]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    tools: msgspec.Raw = ABSENT
+    response_format: Shape | None = None
+    metadata: Any = None
+
+
+_decoder = msgspec.json.Decoder(ChatBody)
+
+
+def read_chat(inbound: Inbound) -> Call:
+    """The call. Raises InvalidRequest (400) naming the field that is missing or of the wrong type."""
+    body = decode(inbound.body, _decoder)
+    turns, text, has_image, waits = read_turns(body.messages)
+    shape = body.response_format.type if body.response_format else "text"
+    return Call(
+        inbound=inbound,
+        endpoint="chat",
+        model=body.model,
+        stream=bool(body.stream),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        turns=turns,
+        text=text,
+        has_tools=is_given(body.tools),
+        has_image=has_image,
+        wants_json=shape in {"json_object", "json_schema"},
+        rag_ready=bool(text) and not waits,
+        choices=max(1, body.n or 1),
+        output_limit=body.max_completion_tokens or body.max_tokens,
+        metadata=caller_metadata(inbound, body.metadata),
+        prompt_bytes=len(inbound.body),
+        asked_path=asked_path(inbound),
+    )

@@ -1,0 +1,62 @@
+"""POST /v1/responses: what a policy needs of it."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.core.call import Call, Inbound, Turn
+from gateway.wire.caller import asked_path, caller_metadata
+from gateway.wire.chat import Shape
+from gateway.wire.json_object import decode
+from gateway.wire.turns import ABSENT, Message, is_given, read_turns
+
+
+class TextShape(msgspec.Struct):
+    format: Shape | None = None
+
+
+class ResponsesBody(msgspec.Struct):
+    """The fields read; all others stay in the bytes."""
+
+    model: str
+    input: str | list[Message] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    max_output_tokens: int | None = None
+    tools: msgspec.Raw = ABSENT
+    text: TextShape | None = None
+    metadata: Any = None
+
+
+_decoder = msgspec.json.Decoder(ResponsesBody)
+
+
+def read_responses(inbound: Inbound) -> Call:
+    """The call. Raises InvalidRequest (400) naming the field that is missing or of the wrong type."""
+    body = decode(inbound.body, _decoder)
+    turns: tuple[Turn, ...]
+    if isinstance(body.input, list):
+        turns, text, has_image, waits = read_turns(body.input)
+    else:
+        text, has_image, waits = body.input or "", False, False
+        turns = (Turn("user", text),)
+    if body.instructions:
+        turns = (Turn("system", body.instructions), *turns)
+    shape = body.text.format.type if body.text and body.text.format else "text"
+    return Call(
+        inbound=inbound,
+        endpoint="responses",
+        model=body.model,
+        stream=bool(body.stream),
+        include_usage=True,
+        turns=turns,
+        text=text,
+        has_tools=is_given(body.tools),
+        has_image=has_image,
+        wants_json=shape in {"json_object", "json_schema"},
+        rag_ready=bool(text) and not waits,
+        output_limit=body.max_output_tokens,
+        metadata=caller_metadata(inbound, body.metadata),
+        prompt_bytes=len(inbound.body),
+        asked_path=asked_path(inbound),
+    )

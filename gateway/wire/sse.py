@@ -1,0 +1,160 @@
+"""A stream as it passes: its usage is read, and what we caused is taken out again.
+
+Most reads carry nothing of interest and cost one search of their bytes.
+"""
+
+from collections.abc import Iterator
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.usage import Usage
+from gateway.wire.json_object import read_object, write_object
+from gateway.wire.usage import UNREADABLE, usage_of_event
+
+USAGE = b'"usage"'
+# An event longer than this is passed on without being understood: its usage is then estimated.
+MAX_EVENT = 16 * 1024 * 1024
+# How much of a stream is kept, to estimate from when no usage comes.
+KEPT = 512 * 1024
+CLOSING_NULL = b',"usage":null}\n\n'
+
+
+class EventCutter:
+    """Cuts a stream into whole events, however its bytes arrive."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes up to the end of the last whole event so far; the rest is held."""
+        if not self._held:
+            cut = _last_end(chunk, 0)
+            if cut == len(chunk):
+                return chunk
+            self._held += chunk[cut:]
+            return chunk[:cut]
+        start = max(0, len(self._held) - 3)
+        self._held += chunk
+        cut = _last_end(self._held, start)
+        if not cut and len(self._held) > MAX_EVENT:
+            cut = len(self._held)
+        whole = bytes(self._held[:cut])
+        del self._held[:cut]
+        return whole
+
+    def rest(self) -> bytes:
+        """What was held when the stream ended: an event without its blank line."""
+        held = bytes(self._held)
+        self._held.clear()
+        return held
+
+
+def _last_end(data: bytes | bytearray, start: int) -> int:
+    """Just past the last blank line at or after `start`; 0 when there is none."""
+    plain = data.rfind(b"\n\n", start)
+    windows = data.rfind(b"\r\n\r\n", start)
+    if windows > plain:
+        return windows + 4
+    return plain + 2 if plain >= 0 else 0
+
+
+def events(block: bytes) -> Iterator[bytes]:
+    """Whole events of a block, each with its blank line."""
+    separator = b"\r\n\r\n" if b"\r\n\r\n" in block else b"\n\n"
+    start = 0
+    while start < len(block):
+        end = block.find(separator, start)
+        end = len(block) if end < 0 else end + len(separator)
+        yield block[start:end]
+        start = end
+
+
+def payload(event: bytes) -> bytes:
+    """The data of one event: its `data:` lines joined, without their names."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return lines[0] if len(lines) == 1 else b"\n".join(lines)
+
+
+class UsageTap:
+    """Reads the usage out of a stream whose bytes pass unchanged."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.kept: list[bytes] = []
+        self.kept_bytes = 0
+        self.passed_bytes = 0
+        self._cutter = EventCutter()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What goes to the caller for this read: the read itself."""
+        self._keep(chunk)
+        self._scan(self._cutter.feed(chunk))
+        return chunk
+
+    def finish(self) -> bytes:
+        """What still goes out at the end."""
+        self._scan(self._cutter.rest())
+        return b""
+
+    def _keep(self, chunk: bytes) -> None:
+        self.passed_bytes += len(chunk)
+        if self.kept_bytes < KEPT:
+            self.kept.append(chunk)
+            self.kept_bytes += len(chunk)
+
+    def _scan(self, block: bytes) -> None:
+        at = block.find(USAGE)
+        while at >= 0:
+            if not block.startswith(b":null", at + 7):
+                start = block.rfind(b"\n", 0, at) + 1
+                end = block.find(b"\n", at)
+                line = block[start : len(block) if end < 0 else end]
+                if line.startswith(b"data:"):
+                    self.usage = usage_of_event(line[5:].strip()) or self.usage
+                at = block.find(USAGE, start + len(line))
+            else:
+                at = block.find(USAGE, at + 7)
+
+
+class UsageStrip(UsageTap):
+    """The same for a stream in which the usage is our doing: its traces are taken out.
+
+    The usage-only event is dropped, and `"usage": null` is cut from the others, so that the caller's
+    bytes are what they would have been. Only an unfinished event is held back.
+    """
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What goes to the caller now: whole events, without usage."""
+        self._keep(chunk)
+        return self._strip(self._cutter.feed(chunk))
+
+    def finish(self) -> bytes:
+        """What was held, for a stream that ended inside an event."""
+        return self._strip(self._cutter.rest())
+
+    def _strip(self, block: bytes) -> bytes:
+        if USAGE not in block:
+            return block
+        # A closing brace before a blank line closes the event's own object, so this null is its own.
+        block = block.replace(CLOSING_NULL, b"}\n\n")
+        if USAGE not in block:
+            return block
+        return b"".join(self._without_usage(event) if USAGE in event else event for event in events(block))
+
+    def _without_usage(self, event: bytes) -> bytes:
+        data = payload(event)
+        try:
+            fields = dict(read_object(data))
+        except (InvalidRequest, *UNREADABLE):
+            return event
+        raw = fields.pop("usage", None)
+        if raw is None:
+            return event
+        found = bytes(raw)
+        if found != b"null":
+            self.usage = usage_of_event(data) or self.usage
+            if bytes(fields.get("choices", b"")).replace(b" ", b"") == b"[]":
+                return b""
+        for shape in (b',"usage":' + found, b', "usage": ' + found, b'"usage":' + found + b","):
+            if event.count(shape) == 1:
+                return event.replace(shape, b"")
+        return event.replace(data, write_object(fields))

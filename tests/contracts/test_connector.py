@@ -1,0 +1,235 @@
+"""What every connector promises. A new one joins by one entry in SOURCES: how its source is written to."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.knowledge.connectors import Change, Connector, Fault, Mark, Removal, Upsert
+from gateway.knowledge.connectors.folder import FolderConnector
+from gateway.knowledge.connectors.jsonl import JsonlConnector
+from gateway.knowledge.settings import SourceSettings
+
+Write = Callable[[dict[str, str]], None]
+
+
+class Place:
+    """A source under test: `write` makes its documents exactly these."""
+
+    def __init__(self, connector: Connector, write: Write, vanish: Callable[[], object]) -> None:
+        self.connector = connector
+        self.write = write
+        self.vanish = vanish
+
+
+def folder_place(tmp_path: Path) -> Place:
+    root = tmp_path / "docs"
+    root.mkdir()
+
+    def write(documents: dict[str, str]) -> None:
+        for path in root.rglob("*.md"):
+            if path.relative_to(root).as_posix().removesuffix(".md") not in documents:
+                path.unlink()
+        for name, text in documents.items():
+            path = root / f"{name}.md"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
+                settle(path)
+
+    return Place(FolderConnector(SourceSettings("folder", str(root))), write, lambda: root.rename(tmp_path / "away"))
+
+
+def jsonl_place(tmp_path: Path) -> Place:
+    path = tmp_path / "docs.jsonl"
+
+    def write(documents: dict[str, str]) -> None:
+        path.write_text("".join(json.dumps({"id": f"{n}.md", "text": text}) + "\n" for n, text in documents.items()))
+        settle(path)
+
+    return Place(JsonlConnector(SourceSettings("jsonl", str(path))), write, path.unlink)
+
+
+SOURCES = {"folder": folder_place, "jsonl": jsonl_place}
+_times = iter(range(1_000_000_000, 2_000_000_000))
+
+
+def settle(path: Path) -> None:
+    """Gives a file a time of its own, long ago: tests write faster than file times move."""
+    now = next(_times)
+    os.utime(path, (now, now))
+
+
+@pytest.fixture(params=sorted(SOURCES))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return SOURCES[request.param](tmp_path)
+
+
+async def changes(connector: Connector, cursor: str | None) -> list[Change]:
+    return [change async for change in connector.changes(cursor)]
+
+
+def told(found: list[Change]) -> tuple[dict[str, str], set[str], str | None]:
+    """Upserts as id -> text, removals, and the cursor of the mark at the end."""
+    upserts = {change.document.id: change.document.text for change in found if isinstance(change, Upsert)}
+    removals = {change.document for change in found if isinstance(change, Removal)}
+    marks = [change.cursor for change in found if isinstance(change, Mark)]
+    assert not marks or isinstance(found[-1], Mark)
+    return upserts, removals, marks[0] if marks else None
+
+
+async def test_without_a_cursor_everything_is_told(place: Place) -> None:
+    place.write({"a": "alpha", "b": "beta"})
+    upserts, removals, cursor = told(await changes(place.connector, None))
+    assert upserts == {"a.md": "alpha", "b.md": "beta"}
+    assert not removals
+    assert cursor is not None
+
+
+async def test_nothing_is_told_twice(place: Place) -> None:
+    place.write({"a": "alpha"})
+    _, _, cursor = told(await changes(place.connector, None))
+    upserts, removals, again = told(await changes(place.connector, cursor))
+    assert (upserts, removals) == ({}, set())
+    assert again == cursor
+
+
+async def test_edits_additions_and_deletions_are_told(place: Place) -> None:
+    place.write({"a": "alpha", "b": "beta", "c": "gamma"})
+    _, _, cursor = told(await changes(place.connector, None))
+    place.write({"a": "alpha", "b": "BETA", "d": "delta"})
+    upserts, removals, _ = told(await changes(place.connector, cursor))
+    assert upserts["b.md"] == "BETA"
+    assert upserts["d.md"] == "delta"
+    assert removals == {"c.md"}
+
+
+async def test_all_passes_together_give_what_one_whole_pass_gives(place: Place) -> None:
+    """Incremental is only another way to the same documents."""
+    states = [{"a": "1"}, {"a": "1", "b": "2"}, {"b": "3"}, {}, {"c": "4", "a": "5"}]
+    cursor: str | None = None
+    known: dict[str, str] = {}
+    for state in states:
+        place.write(state)
+        upserts, removals, cursor = told(await changes(place.connector, cursor))
+        known = {name: text for name, text in known.items() if name not in removals} | upserts
+        whole, _, _ = told(await changes(place.connector, None))
+        assert known == whole == {f"{name}.md": text for name, text in state.items()}
+
+
+async def test_a_source_that_is_away_is_a_fault_and_not_empty(place: Place) -> None:
+    """An unmounted disk must not delete a knowledge base."""
+    place.write({"a": "alpha"})
+    _, _, cursor = told(await changes(place.connector, None))
+    place.vanish()
+    for start in (cursor, None):
+        found = await changes(place.connector, start)
+        assert [type(change) for change in found] == [Fault]
+        assert "cannot be read" in found[0].line  # type: ignore[union-attr]  # asserted to be a Fault
+
+
+async def test_a_cursor_that_cannot_be_read_counts_as_none(place: Place) -> None:
+    place.write({"a": "alpha"})
+    for cursor in ("", "{", "[]", '{"x": 1}', "7"):
+        upserts, _, _ = told(await changes(place.connector, cursor))
+        assert upserts == {"a.md": "alpha"}
+
+
+class TestFolder:
+    def connector(self, root: Path, *include: str) -> FolderConnector:
+        return FolderConnector(SourceSettings("folder", str(root), include))
+
+    async def test_all_kinds_of_files_are_read_to_the_depth(self, tmp_path: Path) -> None:
+        for name in ("a.md", "b.markdown", "c.HTML", "d.htm", "e.txt", "x/y/z/deep.md"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("words")
+        for name in ("f.png", "g.py", ".hidden.md", ".git/h.md", "i.md~", ".j.md.swp"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("words")
+        upserts, _, _ = told(await changes(self.connector(tmp_path), None))
+        assert set(upserts) == {"a.md", "b.markdown", "c.HTML", "d.htm", "e.txt", "x/y/z/deep.md"}
+
+    async def test_include_narrows(self, tmp_path: Path) -> None:
+        for name in ("a.md", "policies/b.md", "policies/c.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("words")
+        upserts, _, _ = told(await changes(self.connector(tmp_path, "policies/*.md"), None))
+        assert set(upserts) == {"policies/b.md"}
+
+    async def test_a_save_by_rename_is_an_edit(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.md"
+        path.write_text("old")
+        settle(path)
+        _, _, cursor = told(await changes(self.connector(tmp_path), None))
+        (tmp_path / ".a.md.tmp").write_text("new")
+        (tmp_path / ".a.md.tmp").replace(path)
+        assert told(await changes(self.connector(tmp_path), cursor))[0] == {"a.md": "new"}
+
+    async def test_an_edit_within_one_step_of_the_clock_is_not_missed(self, tmp_path: Path) -> None:
+        """Same size, same file time: only looking again at what is very fresh tells them apart."""
+        path = tmp_path / "a.md"
+        path.write_text("old")
+        stat = path.stat()
+        _, _, cursor = told(await changes(self.connector(tmp_path), None))
+        path.write_text("new")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert told(await changes(self.connector(tmp_path), cursor))[0] == {"a.md": "new"}
+
+    async def test_a_jsonl_file_is_many_documents(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.jsonl"
+        path.write_text('{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n')
+        settle(path)
+        upserts, _, cursor = told(await changes(self.connector(tmp_path), None))
+        assert upserts == {"t.jsonl#1": "one", "t.jsonl#2": "two"}
+        path.write_text('{"id": 2, "text": "two"}\n')
+        settle(path)
+        _, removals, cursor = told(await changes(self.connector(tmp_path), cursor))
+        assert removals == {"t.jsonl#1"}
+        path.unlink()
+        assert told(await changes(self.connector(tmp_path), cursor))[1] == {"t.jsonl#2"}
+
+    async def test_a_link_out_of_the_folder_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "secret.md").write_text("secret")
+        root = tmp_path / "docs"
+        root.mkdir()
+        (root / "real.md").write_text("inside")
+        (root / "out.md").symlink_to(tmp_path / "secret.md")
+        (root / "in.md").symlink_to(root / "real.md")
+        assert set(told(await changes(self.connector(root), None))[0]) == {"real.md", "in.md"}
+
+    async def test_a_folder_in_place_of_a_file_is_a_fault_of_that_file_only(self, tmp_path: Path) -> None:
+        (tmp_path / "a.md").mkdir()
+        (tmp_path / "b.md").write_text("beta")
+        (tmp_path / "c.md").symlink_to(tmp_path / "a.md")
+        found = await changes(self.connector(tmp_path), None)
+        assert set(told(found)[0]) == {"b.md"}
+        assert isinstance(found[-1], Mark)
+
+
+class TestJsonl:
+    async def test_faults_name_the_line_and_nothing_is_removed_meanwhile(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.jsonl"
+        connector = JsonlConnector(SourceSettings("jsonl", str(path)))
+        path.write_text("".join(f'{{"id": {n}, "text": "t{n}"}}\n' for n in range(600)))
+        settle(path)
+        _, _, cursor = told(await changes(connector, None))
+        path.write_text("".join(f'{{"id": {n}, "text": "T{n}"}}\n' for n in range(500)) + '{"id": 500, "te')
+        settle(path)
+        found = await changes(connector, cursor)
+        upserts, removals, cursor = told(found)
+        assert len(upserts) == 500
+        assert not removals
+        (fault,) = [change for change in found if isinstance(change, Fault)]
+        assert fault.line.startswith(f"{path}:501: ")
+        path.write_text("".join(f'{{"id": {n}, "text": "T{n}"}}\n' for n in range(500)))
+        settle(path)
+        assert len(told(await changes(connector, cursor))[1]) == 100
+
+    async def test_an_id_that_stands_twice_is_told_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.jsonl"
+        path.write_text('{"id": "a", "text": "one"}\n{"id": "a", "text": "two"}\n')
+        found = await changes(JsonlConnector(SourceSettings("jsonl", str(path))), None)
+        assert told(found)[0] == {"a": "one"}
+        assert any(isinstance(change, Fault) for change in found)
