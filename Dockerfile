@@ -9,11 +9,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN ["python", "-m", "venv", "/opt/venv"]
 # The lock alone first: this layer is built again only when a dependency changes.
-COPY requirements/runtime.txt requirements/runtime.txt
+COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN ["/opt/venv/bin/pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements/runtime.txt"]
+RUN ["python", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements/build.txt"]
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
-# Built with the setuptools that the image brings: nothing without a hash is fetched.
+# No build isolation: nothing without a hash is fetched.
 RUN ["python", "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "wheels", "."]
 RUN ["/opt/venv/bin/pip", "install", "--no-deps", "--no-index", "--find-links", "wheels", "switchyard"]
 RUN ["mkdir", "-p", "/data"]
@@ -25,6 +26,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     GATEWAY_HOST=0.0.0.0 \
     GATEWAY_PORT=8080 \
     GATEWAY_POLICIES=/app/policies \
+    GATEWAY_MIGRATIONS=/app/migrations \
     GATEWAY_DATA=/data
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.core.call import Principal
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
@@ -29,6 +30,7 @@ from gateway.http.server import make_litestar
 from gateway.identity.keys import KeyRing
 from gateway.identity.pepper import read_pepper
 from gateway.identity.store import IdentityStore
+from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.ledger.budget import Budgets
@@ -49,6 +51,8 @@ from gateway.upstream.send import Sender
 from gateway.upstream.transport import Http1Transport
 from gateway.upstream.upstreams import Upstreams
 
+# Documents are embedded on the operator's account until a collection names its owner.
+OPERATOR = Principal(team="gateway", key_id="", key_name="")
 POLL_SECONDS = 0.25
 KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
@@ -87,9 +91,11 @@ class Gateway:
             SqliteStore(settings.data / "knowledge.db"),
             collections_of(self.loaded),
             embedders_of(self.loaded, environment, self.poster.post),
+            booked=lambda use: self._embedded(OPERATOR, use),
         )
         self.paths = Paths(
-            self.upstreams, Sources(self.library, self.loaded.rulebook.knowledge.context_tokens, self._retrieved)
+            self.upstreams,
+            Sources(self.library, self.loaded.rulebook.knowledge.context_tokens, self._retrieved, self._embedded),
         )
         self.sender = Sender(self.upstreams, self._tried)
         self.pipeline = Pipeline(
@@ -272,8 +278,16 @@ class Gateway:
                 on.budget.labels(team).set(used)
         for upstream, state in self.upstreams.states().items():
             on.breaker.labels(upstream).set(state)
+        for source, moment in self.library.passed.items():
+            on.freshness.labels(source).set(max(0.0, now - moment))
         on.pending.set(self.shipper.pending_events)
         on.in_flight.set(self.proxy.in_flight)
+
+    def _embedded(self, principal: Principal, use: EmbeddingUse) -> None:
+        name = use.embedder.partition(":")[0]
+        entry = self.loaded.rulebook.knowledge.embedders.get(name)
+        upstream, model = (entry.upstream, entry.model) if entry is not None else ("", use.embedder)
+        self.ledger.retrieval(principal, upstream, model, use.tokens, use.collection)
 
     def _tried(self, upstream: str, outcome: str) -> None:
         self.instruments.attempts.labels(upstream, outcome).inc()

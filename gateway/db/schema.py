@@ -8,11 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.core.errors import BadConfiguration
+from gateway.core.settings import environment
 from gateway.db.engine import Database
 
 # The newest revision under migrations/versions; a test compares the two.
 HEAD = "0001"
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+IN_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 
 
 async def revision(database: Database) -> str | None:
@@ -47,7 +48,8 @@ async def upgrade(database: Database) -> bool:
 def _run(url: str) -> None:
     command = importlib.import_module("alembic.command")
     config = importlib.import_module("alembic.config").Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    # An installed package has no checkout around it: there the image says where they are.
+    config.set_main_option("script_location", environment().get("GATEWAY_MIGRATIONS") or str(IN_CHECKOUT))
     config.attributes["url"] = url
     command.upgrade(config, "head")
 

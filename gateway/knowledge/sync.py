@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.core.decision import KnowledgeSignal
 from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
+from gateway.core.values import Value
 from gateway.knowledge.chunks import Passage
 from gateway.knowledge.connectors import Connector
 from gateway.knowledge.connectors.folder import FolderConnector
@@ -35,6 +36,16 @@ def _not_booked(_use: EmbeddingUse) -> None:
     """Where nobody asks what embedding costs."""
 
 
+class CollectionStatus(Value, frozen=True):
+    """How many documents and chunks a collection holds, and the teams that may read it."""
+
+    name: str
+    title: str
+    documents: int
+    chunks: int
+    teams: tuple[str, ...]
+
+
 class Library:
     """Collections over one store. All methods belong to one event loop; the store works in threads.
 
@@ -54,6 +65,9 @@ class Library:
         self._collections = {collection.name: collection for collection in collections}
         self._embedders = dict(embedders)
         self._booked = booked
+        self._wall = wall
+        # When each source was last compared with its collection, by `collection:source`, in Unix seconds.
+        self.passed: dict[str, float] = {}
         self._workers = Workers()
         self._ingest = Ingest(store, self._workers, wall, booked)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -90,11 +104,19 @@ class Library:
                 report = report.plus(await self._sync(settings, settings.sources, progress))
         return report
 
-    async def search(self, text: str, collections: Iterable[str], team: str, limit: int = 8) -> KnowledgeSignal:
+    async def search(
+        self,
+        text: str,
+        collections: Iterable[str],
+        team: str,
+        limit: int = 8,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+    ) -> KnowledgeSignal:
         """What these collections hold for a text: at most `limit` hits, best first, no near-duplicates.
 
         A collection that the team may not read is treated as if it did not exist. The score is the best
-        hit's. When an embedder fails, words alone are searched. Raises KnowledgeUnavailable.
+        hit's. When an embedder fails, words alone are searched. booked: told what embedding the text took, in
+        place of the library's own. Raises KnowledgeUnavailable.
         """
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
@@ -104,10 +126,18 @@ class Library:
             for name in dict.fromkeys(collections)
             if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
         ]
-        probes = await self._probes(asked, permitted)
+        probes = await self._probes(asked, permitted, booked or self._booked)
         names = tuple(settings.name for settings in permitted)
         version, hits = await self._workers.run(self._found, asked, names, probes, limit)
         return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(version))
+
+    async def status(self) -> tuple[CollectionStatus, ...]:
+        """What each collection holds now, in the order of the settings."""
+        counts = await self._workers.run(self._store.counts)
+        return tuple(
+            CollectionStatus(name, settings.title, *counts.get(name, (0, 0)), settings.teams)
+            for name, settings in self._collections.items()
+        )
 
     async def watch(self) -> None:
         """Keeps all collections like their sources until `close` or cancellation.
@@ -147,7 +177,9 @@ class Library:
         passages = self._store.search(text, collections, probes, 2 * limit + 4)
         return version, distinct(passages, limit)
 
-    async def _probes(self, text: str, collections: Iterable[CollectionSettings]) -> dict[str, Probe]:
+    async def _probes(
+        self, text: str, collections: Iterable[CollectionSettings], booked: Callable[[EmbeddingUse], None]
+    ) -> dict[str, Probe]:
         """The text as a vector for each collection with an embedder; each embedder is asked once."""
         made: dict[str, Probe | None] = {}
         probes: dict[str, Probe] = {}
@@ -156,19 +188,21 @@ class Library:
             if embedder is None or not text.strip():
                 continue
             if embedder.name not in made:
-                made[embedder.name] = await self._probe(text, settings.name, embedder)
+                made[embedder.name] = await self._probe(text, settings.name, embedder, booked)
             probe = made[embedder.name]
             if probe is not None:
                 probes[settings.name] = probe
         return probes
 
-    async def _probe(self, text: str, collection: str, embedder: Embedder) -> Probe | None:
+    async def _probe(
+        self, text: str, collection: str, embedder: Embedder, booked: Callable[[EmbeddingUse], None]
+    ) -> Probe | None:
         try:
             embedded = await embedder.embed([text])
         except (GatewayError, DimensionMismatch) as fault:
             _log.warning("question_not_embedded embedder=%s fault=%s", embedder.name, fault)
             return None
-        self._booked(EmbeddingUse(collection, embedder.name, "query", 1, embedded.tokens))
+        booked(EmbeddingUse(collection, embedder.name, "query", 1, embedded.tokens))
         return Probe(embedder.name, embedded.rows[0])
 
     async def _sync(
@@ -189,6 +223,7 @@ class Library:
                 connector = _CONNECTORS[source.kind](source)
                 one = await self._ingest.read(settings.name, source.key, connector, progress)
                 report = report.plus(one)
+                self.passed[f"{settings.name}:{source.key}"] = self._wall()
             embedder = self._embedders.get(settings.embedder or "")
             if embedder is not None:
                 faults = await self._ingest.embed(settings.name, embedder)

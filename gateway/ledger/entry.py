@@ -26,6 +26,7 @@ BYTES_PER_TOKEN = 4
 STREAM_BYTES_PER_TOKEN = 200
 
 
+RETRIEVAL = "retrieval"
 # Outcomes after which the upstream may have read the prompt and may bill it.
 SENT_ANYWAY = frozenset({"caller_left", "interrupted", "timeout"})
 
@@ -66,6 +67,56 @@ class Ledger:
     ) -> None:
         """Books a call that got no entry: a metric, its decision if there was one, and no usage."""
         Entry(self, call, principal, decision, facts, 0).close(closing)
+
+    def retrieval(self, principal: Principal, upstream: str, model: str, tokens: int | None, collection: str) -> None:
+        """Books the embedding of a question: a row of its own, of the kind `retrieval`.
+
+        tokens: None when the embedder did not say; the row then has neither tokens nor a cost.
+        """
+        usage = None if tokens is None else Usage(tokens, 0)
+        wall = self.clock.wall()
+        rates = self.prices.rates(model, utc_day(wall))
+        kinds, cost, status = priced(rates, usage) if usage is not None else ((), None, "unpriced")
+        row = new_id("emb")
+        event = UsageEvent(
+            id=f"{row}.1",
+            call_id=row,
+            attempt=1,
+            last=False,
+            at=wall,
+            team=principal.team,
+            key_id=principal.key_id,
+            endpoint=RETRIEVAL,
+            asked_model=model,
+            path="rag",
+            upstream=upstream,
+            model=model,
+            line=None,
+            rule="",
+            collections=(collection,),
+            outcome="ok",
+            status=200,
+            error="",
+            stream=False,
+            usage=usage,
+            cost_nano_usd=cost,
+            cost_by_kind=tuple(("retrieval", nano) for _, nano in kinds),
+            cost_status=status,
+            price_source=rates.source if rates is not None else "",
+            context_tokens=0,
+            seconds=0.0,
+            first_byte_seconds=None,
+            upstream_seconds=0.0,
+        )
+        self.journal.finish(Final(event))
+        self.book(event)
+        self.budgets.settle(principal.team, 0, cost or 0, wall)
+
+    def book(self, event: UsageEvent) -> None:
+        """Counts a closed attempt: in the metrics, and among what other processes cannot see yet."""
+        if event.cost_nano_usd:
+            self.unshipped[event.team] = self.unshipped.get(event.team, 0) + event.cost_nano_usd
+        self.observe(event)
 
     def _ceiling(self, call: Call, arm: Arm, day: date) -> int:
         rates = self.prices.rates(arm.model, day)
@@ -173,11 +224,8 @@ class Entry:
         return self._call.prompt_tokens_estimate + self.context_tokens
 
     def _account(self, event: UsageEvent) -> None:
-        if event.cost_nano_usd:
-            self._spent += event.cost_nano_usd
-            team = self._principal.team
-            self._ledger.unshipped[team] = self._ledger.unshipped.get(team, 0) + event.cost_nano_usd
-        self._ledger.observe(event)
+        self._spent += event.cost_nano_usd or 0
+        self._ledger.book(event)
 
     def _event(self, closing: Closing, *, last: bool) -> UsageEvent:
         clock, call, arm = self._ledger.clock, self._call, self._arm

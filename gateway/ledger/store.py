@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -108,7 +108,7 @@ class LedgerStore:
         rows = _EVENTS.c
         query = select(
             *columns,
-            func.count(func.distinct(rows.call_id)),
+            func.coalesce(func.sum(_one_if(rows.last)), 0),
             func.count(),
             *(func.coalesce(func.sum(column), 0) for column in _SUMMED),
             func.coalesce(func.sum(_one_if(rows.cost_status == "unpriced")), 0),
@@ -178,7 +178,7 @@ _SUMMED = tuple(
 
 
 def _one_if(condition: Any) -> Any:
-    return condition.cast(_EVENTS.c.attempt.type)
+    return case((condition, 1), else_=0)
 
 
 def _amounts(by: Sequence[str], row: Any) -> Amounts:

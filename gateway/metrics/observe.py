@@ -7,6 +7,7 @@ from gateway.core.money import NANO_PER_USD
 from gateway.metrics.instruments import Instruments
 
 OTHER = "other"
+RETRIEVAL = "retrieval"
 # A series costs 0.7 kB, a histogram's 4.7 kB: model names that callers invent may not make them without end.
 MAX_MODELS = 200
 CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
@@ -63,7 +64,8 @@ class Observer:
         if usage is None:
             return
         costs = dict(event.cost_by_kind)
-        for kind, tokens in usage.by_kind():
+        kinds = usage.by_kind() if event.endpoint != RETRIEVAL else ((RETRIEVAL, usage.input_tokens),)
+        for kind, tokens in kinds:
             nano = costs.get(kind, 0)
             if not tokens and not nano:
                 continue

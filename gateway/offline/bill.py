@@ -18,7 +18,7 @@ Outcome = Literal["ok", "caller_left", "truncated", "interrupted"]
 class Row(Value, frozen=True):
     """One request that was counted. completion_tokens: those that were made before it ended.
 
-    attempt: the value of the request's `x-gateway-attempt` header, '' without one.
+    attempt: the value of the request's `x-client-request-id` header, '' without one.
     """
 
     id: str

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from gateway.core.call import Turn
 from gateway.core.values import Value
 
-_SOURCE = re.compile(r"^[ \t>*-]*\[(\d{1,3})\][ \t]*(.*)$")
+_SOURCE = re.compile(r"^(?:[ \t>*-]*\[(\d{1,3})\][ \t]*|<source n=\"(\d{1,3})\"[^>]*>)(.*)$")
+_END = "</source>"
 _CLOSING = re.compile(r"^\s*</")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)|\n+")
 _WORD = re.compile(r"\w+")
@@ -63,12 +64,15 @@ def grounds_of(turns: Sequence[Turn]) -> Grounds:
 
 
 def read_sources(text: str) -> tuple[Source, ...]:
-    """The sources of a block: each begins on a line `[n] ...`, the first with n = 1, and runs to the next."""
+    """The sources of a block: each begins on a line `[n] ...` or `<source n="n">`, from 1, and runs to the next."""
     found: list[tuple[int, list[str]]] = []
     for line in text.splitlines():
         match = _SOURCE.match(line)
-        if match and (found or match[1] == "1"):
-            found.append((int(match[1]), [match[2]]))
+        number = (match[1] or match[2]) if match else ""
+        if match and (found or number == "1"):
+            found.append((int(number), [match[3]]))
+        elif line.strip() == _END:
+            continue
         elif _CLOSING.match(line):
             break
         elif found:

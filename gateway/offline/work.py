@@ -56,7 +56,7 @@ def sse(payload: object, name: str | None = None) -> bytes:
 
 async def deliver(work: Work, exchange: Exchange, fault: Fault, bill: Bill) -> None:
     """Sends the answer and books it exactly once, whatever happens on the way."""
-    attempt = exchange.headers.get("x-gateway-attempt", "")
+    attempt = exchange.headers.get("x-client-request-id", "")
     if fault.delay_ms:
         try:
             await exchange.pause(fault.delay_ms / 1_000)

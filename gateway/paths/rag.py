@@ -8,6 +8,7 @@ from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Decision, Facts, KnowledgeSignal
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.knowledge.context import Context, build_context
+from gateway.knowledge.ingest import EmbeddingUse
 from gateway.paths.cited_chat import ChatEditor
 from gateway.paths.cited_responses import ResponsesEditor
 from gateway.paths.sources import CitedSources
@@ -27,15 +28,32 @@ Retrieved = Callable[[tuple[str, ...], str, float], None]
 class Search(Protocol):
     """What a library can be asked."""
 
-    async def search(self, text: str, collections: Sequence[str], team: str, limit: int = HITS) -> KnowledgeSignal:
+    async def search(
+        self,
+        text: str,
+        collections: Sequence[str],
+        team: str,
+        limit: int = HITS,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+    ) -> KnowledgeSignal:
         """The hits of permitted collections. Raises KnowledgeUnavailable."""
         ...
 
 
 class Sources:
-    """The library as calls use it. context_tokens: how much of a prompt sources may take."""
+    """The library as calls use it. context_tokens: how much of a prompt sources may take.
 
-    def __init__(self, library: Search, context_tokens: int, retrieved: Retrieved) -> None:
+    embedded: told who had a question embedded, for the books.
+    """
+
+    def __init__(
+        self,
+        library: Search,
+        context_tokens: int,
+        retrieved: Retrieved,
+        embedded: Callable[[Principal, EmbeddingUse], None],
+    ) -> None:
+        self._embedded = embedded
         self.library = library
         self.context_tokens = context_tokens
         self._retrieved = retrieved
@@ -44,7 +62,9 @@ class Sources:
         """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
         started = time.perf_counter()
         try:
-            signal = await self.library.search(question(call), collections, principal.team, HITS)
+            signal = await self.library.search(
+                question(call), collections, principal.team, HITS, lambda use: self._embedded(principal, use)
+            )
         except KnowledgeUnavailable:
             self._retrieved(collections, "error", time.perf_counter() - started)
             raise

@@ -78,6 +78,10 @@ class Store(Protocol):
         """
         ...
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Documents and chunks of each collection that ever held one."""
+        ...
+
     def version(self) -> int:
         """Raised by every change, to any collection. Raises KnowledgeUnavailable."""
         ...

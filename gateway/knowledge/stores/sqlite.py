@@ -138,6 +138,14 @@ class SqliteStore:
                 (make_place(db, collection), source, cursor, at),
             )
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        rows = self._connection().execute(
+            "SELECT c.name, (SELECT count(*) FROM documents d WHERE d.collection = c.number), c.chunks "
+            "FROM collections c"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
     def synced_at(self) -> dict[tuple[str, str], float]:
         """When each (collection, source) was last passed over to its end, in Unix seconds."""
         rows = self._connection().execute(
