@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -178,6 +178,8 @@ class Gateway:
         await self.poster.close()
         await self.shipper.stop()
         self.journal.close()
+        if self.journal.all_settled and not self.shipper.pending_events:
+            self.journal.remove()
         await self.database.close()
         self.call_log.flush()
 
@@ -299,5 +301,7 @@ class Gateway:
 
 
 def _instruments() -> tuple[CollectorRegistry, Instruments]:
+    # A creation time beside every counter doubles the series, and nothing here reads it.
+    disable_created_metrics()
     registry = CollectorRegistry()
     return registry, Instruments(registry)

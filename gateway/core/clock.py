@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from gateway.core.values import Value
 
@@ -14,14 +15,27 @@ class Clock(Value, frozen=True):
     monotonic: Callable[[], float] = time.monotonic
 
 
+DAY_SECONDS = 86_400
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=number)
+
+
+@lru_cache(maxsize=64)
+def _month(number: int) -> str:
+    return _day(number).strftime("%Y-%m")
+
+
 def utc_day(wall: float) -> date:
     """The UTC calendar day of a Unix time."""
-    return datetime.fromtimestamp(wall, UTC).date()
+    return _day(int(wall // DAY_SECONDS))
 
 
 def utc_month(wall: float) -> str:
     """The UTC month of a Unix time, as `2026-11`."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m")
+    return _month(int(wall // DAY_SECONDS))
 
 
 def month_start(wall: float) -> float:

@@ -18,6 +18,7 @@ from gateway.ledger.report import UsageReport, usage_report
 from gateway.ledger.store import LedgerStore
 from gateway.pipeline import Pipeline
 from gateway.policy.explain import Explained, explain_entry
+from gateway.policy.load import Texts, load
 from gateway.policy.routing_file import CallEntry
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -143,7 +144,10 @@ async def decision(state: State, decision_id: str) -> ToldDecision:
         raise NotFound(f"There is no decision {decision_id!r}.")
     policy = admin.pipeline.policy
     if policy.hash != record.policy_hash:
-        return ToldDecision(record, None)
+        files = await admin.books.policy_files(record.policy_hash)
+        if files is None:
+            return ToldDecision(record, None)
+        policy = load(Texts("policies as they were", files)).policy
     return ToldDecision(record, [msgspec.to_builtins(step) for step in policy.steps(record.trace)])
 
 

@@ -76,7 +76,7 @@ class Ledger:
         usage = None if tokens is None else Usage(tokens, 0)
         wall = self.clock.wall()
         rates = self.prices.rates(model, utc_day(wall))
-        kinds, cost, status = priced(rates, usage) if usage is not None else ((), None, "unpriced")
+        _, cost, status = priced(rates, usage) if usage is not None else ((), None, "unpriced")
         row = new_id("emb")
         event = UsageEvent(
             id=f"{row}.1",
@@ -100,7 +100,7 @@ class Ledger:
             stream=False,
             usage=usage,
             cost_nano_usd=cost,
-            cost_by_kind=tuple(("retrieval", nano) for _, nano in kinds),
+            cost_by_kind=() if cost is None else ((RETRIEVAL, cost),),
             cost_status=status,
             price_source=rates.source if rates is not None else "",
             context_tokens=0,
@@ -233,6 +233,8 @@ class Entry:
         usage = closing.usage
         rates = self._ledger.prices.rates(arm.model, utc_day(wall)) if arm is not None and usage is not None else None
         kinds, cost, status = priced(rates, usage)
+        if usage is None and closing.outcome == "ok" and self._may_cost():
+            cost, status = None, "unpriced"
         return UsageEvent(
             id=f"{self.call_id}.{self._attempt}",
             call_id=self.call_id,
@@ -264,6 +266,11 @@ class Entry:
             upstream_seconds=now - self._started if self._started else 0.0,
             metadata=call.metadata,
         )
+
+    def _may_cost(self) -> bool:
+        """Whether a served call without usage may cost something: then its cost is unknown, and not 0."""
+        call = self._call
+        return call.endpoint == "passthrough" and call.inbound.method == "POST" and bool(call.model)
 
     def _record(self) -> DecisionRecord | None:
         decision, facts = self._decision, self._facts

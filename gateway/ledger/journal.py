@@ -136,6 +136,16 @@ class Journal:
                 os.fdatasync(self._file)
             threading.Event().wait(SYNC_SECONDS)
 
+    @property
+    def all_settled(self) -> bool:
+        """Whether every intent has its end, and every end is written."""
+        return not self._open_intents and not self._unwritten
+
+    def remove(self) -> None:
+        """Deletes the files of a closed journal whose every record is in the database."""
+        for path in (*self.folder.glob(f"{self.process}-*.journal"), self.folder / f"{self.process}.lock"):
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Syncs and closes. The files stay until they are shipped."""
         self._stopping = True

@@ -18,6 +18,8 @@ TICK_SECONDS = 0.2
 # Rows handed to the database at once: larger batches cost less, smaller ones stall the loop for less.
 BATCH_BYTES = 256 * 1024
 LONGEST_PAUSE = 5.0
+# How often journals of processes that died meanwhile (another worker) are looked for.
+LOOK_SECONDS = 2.0
 
 log = logging.getLogger("gateway.ledger")
 
@@ -33,6 +35,7 @@ class Shipper:
         self._number = 0
         self._offset = 0
         self._shipped = 0
+        self._next_look = 0.0
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.failing_since: float | None = None
@@ -88,8 +91,7 @@ class Shipper:
             try:
                 self._journal.heal()
                 await self.ship_all()
-                if not closing:
-                    await self.recover()
+                await self._look_for_leftovers(closing=closing)
                 pause, self.failing_since = TICK_SECONDS, None
             except (SQLAlchemyError, OSError) as fault:
                 # The journal keeps everything; the database may be away as long as the disk has room.
@@ -102,6 +104,12 @@ class Shipper:
                 await asyncio.wait_for(self._closing.wait(), pause)
             except TimeoutError:
                 continue
+
+    async def _look_for_leftovers(self, *, closing: bool) -> None:
+        now = self._ledger.clock.monotonic()
+        if not closing and now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            await self.recover()
 
     async def ship_all(self) -> None:
         """Ships everything written up to now."""

@@ -86,7 +86,9 @@ def best_sentence(question: str, sources: Iterable[Source]) -> tuple[str, int] |
     A word counts the more, the fewer sentences have it; ties go to the earlier sentence. None when no
     sentence shares a word.
     """
-    sentences = [(sentence.strip(), source.number) for source in sources for sentence in _SENTENCE.split(source.text)]
+    found = [(sentence.strip(), source.number) for source in sources for sentence in _SENTENCE.split(source.text)]
+    # A heading repeats the question and answers nothing.
+    sentences = [(sentence, number) for sentence, number in found if not sentence.startswith("#")]
     bags = [frozenset(words_of(sentence)) for sentence, _ in sentences]
     weights = {word: math.log(1 + len(bags) / (1 + sum(word in bag for bag in bags))) for word in words_of(question)}
     best, best_score = None, 0.0
