@@ -21,6 +21,8 @@ from gateway.upstream.port import Lease
 from gateway.upstream.send import Sender
 from gateway.wire.route import read_call
 
+# No server writes these in a header's value: it would end the connection instead.
+CONTROL = bytes(range(32)) + b"\x7f"
 NOBODY = Principal(team="none", key_id="", key_name="")
 
 
@@ -137,7 +139,7 @@ def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm
 
 def _header_text(text: str) -> bytes:
     """Text that may stand in a header: a model's name is the caller's, and may hold anything."""
-    return text.encode("ascii", "backslashreplace").translate(None, b"\r\n\0")
+    return text.encode("ascii", "backslashreplace").translate(None, CONTROL)
 
 
 def _closing(fault: GatewayError) -> Closing:

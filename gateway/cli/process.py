@@ -8,7 +8,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from gateway.app import Gateway
-from gateway.cli.serve import bind, warn_open
+from gateway.cli.listen import bind, warn_open
 from gateway.core.settings import Settings, environment
 from gateway.http.log import configure
 

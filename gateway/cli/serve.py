@@ -1,21 +1,14 @@
 """`gateway serve`: the gateway itself."""
 
 import os
-import shutil
-import socket
-import sys
 from pathlib import Path
 
 from cyclopts import App
 
+from gateway.cli.listen import WORKER
 from gateway.cli.output import say
 from gateway.cli.place import settings
-from gateway.core.errors import BadConfiguration
-from gateway.core.settings import Settings, environment, is_loopback
-
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-WORKER = "GATEWAY_WORKER"
-BACKLOG = 2048
+from gateway.core.settings import Settings, environment
 
 
 def register(app: App) -> None:
@@ -81,32 +74,3 @@ def _plain(url: str) -> str:
     head, at, tail = url.rpartition("@")
     scheme, _, _ = head.partition("://")
     return f"{scheme}://***@{tail}" if at else url
-
-
-def bind(found: Settings, *, shared: bool = False) -> socket.socket:
-    """The listening socket. Raises BadConfiguration when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in found.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind((found.host, found.port))
-    except OSError as fault:
-        listener.close()
-        where = f"{found.host}:{found.port}"
-        raise BadConfiguration([f"{where}: {fault.strerror}; set GATEWAY_PORT to a free one."]) from None
-    return listener
-
-
-def warn_open(found: Settings) -> None:
-    """Says so when others can reach /admin's door without a key being set."""
-    if not is_loopback(found.host) and found.admin_key is None:
-        sys.stderr.write("GATEWAY_ADMIN_KEY is not set: /admin is closed.\n")
-
-
-def fresh_folder(path: Path) -> Path:
-    """An empty folder."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    return path

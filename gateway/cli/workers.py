@@ -7,7 +7,7 @@ import sys
 import time
 from types import FrameType
 
-from gateway.cli.serve import MULTIPROCESS, WORKER, bind, fresh_folder
+from gateway.cli.listen import MULTIPROCESS, WORKER, bind, fresh_folder
 from gateway.core.settings import Settings
 
 # A worker that dies at once, time after time, has a fault that no restart heals.

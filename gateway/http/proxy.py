@@ -20,6 +20,7 @@ from gateway.wire.errors import error_body, error_event
 # leave costs a task, so it begins only then.
 WATCH_AFTER_SECONDS = 0.05
 JSON = (b"content-type", b"application/json")
+MODELS = "/v1/models"
 ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -59,7 +60,7 @@ class Proxy:
                 received_monotonic=self._clock.monotonic(),
             )
             caller.watch()
-            if inbound.method == "GET" and inbound.path.startswith("/v1/models"):
+            if inbound.method == "GET" and (path == MODELS or path.startswith(MODELS + "/")):
                 await self._models.serve(inbound, caller)
             else:
                 await self._pipeline.serve(inbound, caller, caller.lease)

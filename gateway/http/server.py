@@ -11,6 +11,7 @@ from litestar.openapi import OpenAPIConfig
 
 from gateway import __version__
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from gateway.core.ids import new_id
 from gateway.http.admin import Admin, admin_router
 from gateway.http.health import Health, healthz, metrics, readyz
 from gateway.http.proxy import Proxy
@@ -37,7 +38,7 @@ def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan
 
 
 def _told(_request: Request[Any, Any, Any], fault: GatewayError) -> Response[bytes]:
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", "x-request-id": new_id("req")}
     if fault.retry_after_seconds is not None:
         headers["retry-after"] = str(fault.retry_after_seconds)
     return Response(error_body(fault), status_code=fault.status, headers=headers)

@@ -80,22 +80,37 @@ def read_sources(text: str) -> tuple[Source, ...]:
     return tuple(Source(number=number, text="\n".join(lines).strip()) for number, lines in found)
 
 
+def _sentences(sources: Iterable[Source]) -> tuple[list[tuple[str, int]], list[frozenset[str]]]:
+    """Each sentence with its source's number, and its words. A heading lends its words to the sentence below it."""
+    sentences: list[tuple[str, int]] = []
+    bags: list[frozenset[str]] = []
+    for source in sources:
+        heading: list[str] = []
+        for sentence in map(str.strip, _SENTENCE.split(source.text)):
+            if sentence.startswith("#"):
+                heading = words_of(sentence)
+            elif sentence:
+                sentences.append((sentence, source.number))
+                bags.append(frozenset(words_of(sentence) + heading))
+                heading = []
+    return sentences, bags
+
+
 def best_sentence(question: str, sources: Iterable[Source]) -> tuple[str, int] | None:
     """The sentence that shares the most telling words with the question, and its source's number.
 
     A word counts the more, the fewer sentences have it; ties go to the earlier sentence. None when no
     sentence shares a word.
     """
-    found = [(sentence.strip(), source.number) for source in sources for sentence in _SENTENCE.split(source.text)]
-    # A heading repeats the question and answers nothing.
-    sentences = [(sentence, number) for sentence, number in found if not sentence.startswith("#")]
-    bags = [frozenset(words_of(sentence)) for sentence, _ in sentences]
+    sentences, bags = _sentences(sources)
     weights = {word: math.log(1 + len(bags) / (1 + sum(word in bag for bag in bags))) for word in words_of(question)}
     best, best_score = None, 0.0
     for pair, bag in zip(sentences, bags, strict=True):
         shared = sum(weights[word] for word in bag & weights.keys())
         # Long sentences hold a question's words by chance; headings repeat them and say nothing.
         score = shared / (8 + len(bag)) ** 0.5 * (1.0 if pair[0].endswith((".", "!", "?")) else 0.5)
+        # Sources come best first; a single rare word in a late one is chance.
+        score /= pair[1]
         if score > best_score:
             best, best_score = pair, score
     return best

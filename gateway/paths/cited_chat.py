@@ -1,19 +1,14 @@
 """Citations in a chat completion, whole or streamed."""
 
-from typing import Any
-
 import msgspec
 
 from gateway.knowledge.cite import CitationScanner
+from gateway.paths.edited_events import EditedEvents, read_reply
 from gateway.paths.sources import CitedSources, Json
 from gateway.wire.json_object import edited
-from gateway.wire.sse import EventCutter, events, payload
-from gateway.wire.usage import UNREADABLE
-
-_object = msgspec.json.Decoder(dict[str, Any])
 
 
-class ChatEditor:
+class ChatEditor(EditedEvents):
     """Adds `annotations` and the `gateway` object; takes out markers that name no source.
 
     Streamed, all annotations of a choice come in one chunk just before its finish, each with `index`: the
@@ -21,17 +16,14 @@ class ChatEditor:
     """
 
     def __init__(self, sources: CitedSources) -> None:
+        super().__init__()
         self._sources = sources
-        self._cutter = EventCutter()
         self._scanners: dict[int, CitationScanner] = {}
 
     def whole(self, body: bytes) -> bytes:
         """A whole reply. One that is not understood goes on as it came."""
-        try:
-            reply = _object.decode(body)
-        except UNREADABLE:
-            return body
-        choices = reply.get("choices")
+        reply = read_reply(body)
+        choices = reply.get("choices") if reply is not None else None
         if not isinstance(choices, list):
             return body
         for choice in choices:
@@ -43,24 +35,9 @@ class ChatEditor:
                 message["annotations"] = [*(message.get("annotations") or []), *found]
         return edited(body, {"choices": choices, "gateway": self._sources.told()})
 
-    def feed(self, block: bytes) -> bytes:
-        """Events as they come; one that has not come whole waits."""
-        return b"".join(self._event(event) for event in events(self._cutter.feed(block)))
-
-    def finish(self) -> bytes:
-        """What was held."""
-        rest = self._cutter.rest()
-        return self._event(rest) if rest else b""
-
-    def _event(self, event: bytes) -> bytes:
-        data = payload(event)
-        if data[:1] != b"{":
-            return event
-        try:
-            chunk = _object.decode(data)
-        except UNREADABLE:
-            return event
-        choices = chunk.get("choices")
+    def edit(self, event: bytes, data: bytes, told: Json) -> bytes:
+        """See EditedEvents."""
+        choices = told.get("choices")
         if not isinstance(choices, list):
             return event
         changed = False
@@ -69,10 +46,10 @@ class ChatEditor:
             changed |= self._text(choice)
             if choice.get("finish_reason") is not None:
                 endings.append(self._ending(choice))
-        out = event if not changed else event.replace(data, msgspec.json.encode(chunk))
+        out = event if not changed else event.replace(data, msgspec.json.encode(told))
         if not endings:
             return out
-        last = {**chunk, "choices": endings, "gateway": self._sources.told()}
+        last = {**told, "choices": endings, "gateway": self._sources.told()}
         last.pop("usage", None)
         return b"data: " + msgspec.json.encode(last) + b"\n\n" + out
 

@@ -6,18 +6,16 @@ from typing import Any
 import msgspec
 
 from gateway.knowledge.cite import CitationScanner
+from gateway.paths.edited_events import EditedEvents, read_reply
 from gateway.paths.sources import CitedSources, Json
 from gateway.wire.json_object import edited
-from gateway.wire.sse import EventCutter, events, payload
-from gateway.wire.usage import UNREADABLE
 
-_object = msgspec.json.Decoder(dict[str, Any])
 DELTA = "response.output_text.delta"
 DONE = "response.output_text.done"
 ENDS = frozenset({"response.completed", "response.incomplete"})
 
 
-class ResponsesEditor:
+class ResponsesEditor(EditedEvents):
     """Adds `file_citation` annotations and the `gateway` object; takes out markers that name no source.
 
     Streamed, the annotations of a text come as `response.output_text.annotation.added` events before its
@@ -25,39 +23,21 @@ class ResponsesEditor:
     """
 
     def __init__(self, sources: CitedSources) -> None:
+        super().__init__()
         self._sources = sources
-        self._cutter = EventCutter()
         self._scanners: dict[tuple[Any, Any], CitationScanner] = {}
         self._inserted = 0
 
     def whole(self, body: bytes) -> bytes:
         """A whole reply. One that is not understood goes on as it came."""
-        try:
-            reply = _object.decode(body)
-        except UNREADABLE:
-            return body
-        if not isinstance(reply.get("output"), list):
+        reply = read_reply(body)
+        if reply is None or not isinstance(reply.get("output"), list):
             return body
         self._output(reply["output"])
         return edited(body, {"output": reply["output"], "gateway": self._sources.told()})
 
-    def feed(self, block: bytes) -> bytes:
-        """Events as they come; one that has not come whole waits."""
-        return b"".join(self._event(event) for event in events(self._cutter.feed(block)))
-
-    def finish(self) -> bytes:
-        """What was held."""
-        rest = self._cutter.rest()
-        return self._event(rest) if rest else b""
-
-    def _event(self, event: bytes) -> bytes:
-        data = payload(event)
-        if data[:1] != b"{":
-            return event
-        try:
-            told = _object.decode(data)
-        except UNREADABLE:
-            return event
+    def edit(self, event: bytes, data: bytes, told: Json) -> bytes:
+        """See EditedEvents."""
         before = b"".join(self._insertions(told)) if told.get("type") == DONE else b""
         changed = self._change(told)
         if self._inserted and isinstance(told.get("sequence_number"), int):

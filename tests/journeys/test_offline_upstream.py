@@ -52,7 +52,7 @@ def test_a_chat_answer_is_marked_counted_and_billed(server: OfflineServer, clien
     reply = client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": ASK}],
-        extra_headers={"x-gateway-attempt": "call_1.1"},
+        extra_headers={"x-client-request-id": "call_1.1"},
     )
     text = reply.choices[0].message.content or ""
     assert text.startswith(MARK)

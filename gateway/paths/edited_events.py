@@ -1,0 +1,43 @@
+"""A stream whose events may be changed one by one, however its bytes arrive."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.sse import EventCutter, events, payload
+from gateway.wire.usage import UNREADABLE
+
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_reply(body: bytes) -> dict[str, Any] | None:
+    """A JSON object as Python values; None for anything else, which then goes on as it came."""
+    try:
+        return _object.decode(body)
+    except UNREADABLE:
+        return None
+
+
+class EditedEvents:
+    """Gives each whole event to `edit`; what it does not understand goes on as it came."""
+
+    def __init__(self) -> None:
+        self._cutter = EventCutter()
+
+    def feed(self, block: bytes) -> bytes:
+        """Events as they come; one that has not come whole waits."""
+        return b"".join(self._event(event) for event in events(self._cutter.feed(block)))
+
+    def finish(self) -> bytes:
+        """What was held."""
+        rest = self._cutter.rest()
+        return self._event(rest) if rest else b""
+
+    def edit(self, event: bytes, data: bytes, told: dict[str, Any]) -> bytes:
+        """What goes out for one event. data: its JSON as it came; told: the same as Python values."""
+        raise NotImplementedError
+
+    def _event(self, event: bytes) -> bytes:
+        data = payload(event)
+        told = read_reply(data) if data[:1] == b"{" else None
+        return event if told is None else self.edit(event, data, told)
