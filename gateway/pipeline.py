@@ -127,7 +127,7 @@ def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm
     if decision.successor_of is not None:
         headers.append((b"x-gateway-successor-of", decision.successor_of.encode()))
     if principal.debug and call.inbound.header(b"x-gateway-debug") == b"true":
-        trace = ",".join(map(str, decision.trace))
+        trace = ",".join(f"{rule}:{place}" for rule, place in decision.trace)
         headers.append(
             (
                 b"x-gateway-reason",

@@ -6,6 +6,7 @@ from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import database, identity, run, settings
+from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd, usd_text
 
 
@@ -20,7 +21,18 @@ def register(app: App) -> None:
 
 def set_(team: str, usd: str, *, json: bool = False) -> None:
     """Sets a team's monthly budget in USD, such as 40.00; a running gateway obeys within a second."""
-    _change(team, nano_from_usd(usd), json=json)
+    _change(team, limit_from(usd), json=json)
+
+
+def limit_from(usd: str) -> int:
+    """A budget in nano-dollars. Raises InvalidRequest for text that is no amount, or less than nothing."""
+    try:
+        nano = nano_from_usd(usd)
+    except ValueError as fault:
+        raise InvalidRequest(f"{fault}; write it such as 40.00.") from None
+    if nano < 0:
+        raise InvalidRequest(f"The budget is {usd}; it must be 0 or more.")
+    return nano
 
 
 def lift(team: str, *, json: bool = False) -> None:

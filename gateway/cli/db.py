@@ -5,7 +5,7 @@ from typing import Any
 from cyclopts import App
 
 from gateway.cli.output import say
-from gateway.cli.place import run, settings
+from gateway.cli.place import make_data_folder, run, settings
 
 
 def register(app: App) -> None:
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
     async def work() -> bool:
         found = settings()
-        found.data.mkdir(parents=True, exist_ok=True)
+        make_data_folder(found)
         database = Database(found.database_url)
         try:
             return await schema.upgrade(database)

@@ -6,7 +6,7 @@ from typing import Any
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
-from gateway.cli.place import run, settings
+from gateway.cli.place import make_data_folder, run, settings
 
 
 def register(app: App) -> None:
@@ -28,7 +28,7 @@ def _library(policies: Path | None) -> Any:
     found = settings(policies=policies)
     loaded = load_all(found.policies)
     poster = JsonPoster()
-    found.data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(found)
     store = SqliteStore(found.data / "knowledge.db")
     return Library(store, collections_of(loaded), embedders_of(loaded, environment(), poster.post)), poster
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from gateway.core.errors import BadConfiguration
 from gateway.core.settings import Settings, environment, read_settings
 
 Result = TypeVar("Result")
@@ -20,13 +21,21 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work)
 
 
+def make_data_folder(found: Settings) -> None:
+    """Makes the folder that everything is kept in. Raises BadConfiguration when it cannot be had."""
+    try:
+        found.data.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise BadConfiguration([f"{found.data}: {fault.strerror}; GATEWAY_DATA names a folder to write to."]) from None
+
+
 @asynccontextmanager
 async def database(found: Settings) -> AsyncIterator[Any]:
     """The database, at the schema this version needs."""
     from gateway.db.engine import Database
     from gateway.db.schema import upgrade
 
-    found.data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(found)
     opened = Database(found.database_url)
     try:
         await upgrade(opened)

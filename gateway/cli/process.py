@@ -1,7 +1,10 @@
 """One serving process: uvicorn around the application, and a drain on SIGTERM."""
 
+import contextlib
 import os
+import signal
 import socket
+from collections.abc import Iterator
 
 import uvicorn
 import uvloop
@@ -10,6 +13,7 @@ from prometheus_client import start_http_server
 from gateway.app import Gateway
 from gateway.cli.listen import bind, warn_open
 from gateway.core.settings import Settings, environment
+from gateway.db.schema import upgrade
 from gateway.http.log import configure
 
 
@@ -22,6 +26,16 @@ class DrainingServer(uvicorn.Server):
         """The first SIGTERM or SIGINT begins the drain; the second ends it."""
         self.gateway.ready = False
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn types the frame it never uses
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]  # uvicorn says Generator
+        """As uvicorn's, which raises the signal again at the end: a clean drain would look like a death."""
+        before = {sign: signal.signal(sign, self.handle_exit) for sign in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for sign, handler in before.items():
+                signal.signal(sign, handler)
 
 
 def serve_process(found: Settings, *, worker: int, access_log: bool) -> int:
@@ -53,4 +67,6 @@ def serve_process(found: Settings, *, worker: int, access_log: bool) -> int:
 
 
 async def _serve(server: DrainingServer, listener: socket.socket) -> None:
+    # Before anything is announced: a database that is away is a setting to mend, not a fault of the server's.
+    await upgrade(server.gateway.database)
     await server.serve(sockets=[listener])

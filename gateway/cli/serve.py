@@ -7,7 +7,7 @@ from cyclopts import App
 
 from gateway.cli.listen import WORKER
 from gateway.cli.output import say
-from gateway.cli.place import settings
+from gateway.cli.place import make_data_folder, settings
 from gateway.core.settings import Settings, environment
 
 
@@ -35,7 +35,7 @@ def serve(
     found = settings(host=host, port=port, workers=workers, policies=policies, data=data)
     if check:
         return _check(found)
-    found.data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(found)
     worker = os.environ.get(WORKER)
     if quickstart and worker is None:
         from gateway.cli import quickstart as sample

@@ -4,9 +4,10 @@ from typing import Any
 
 from cyclopts import App
 
+from gateway.cli.budgets import limit_from
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import identity, run, settings
-from gateway.core.money import nano_from_usd, usd_text
+from gateway.core.money import usd_text
 
 
 def register(app: App) -> None:
@@ -19,7 +20,7 @@ def register(app: App) -> None:
 
 def create(name: str, *, title: str = "", budget: str | None = None, json: bool = False) -> None:
     """Creates a team. budget: USD per UTC month, such as 40.00."""
-    limit = None if budget is None else nano_from_usd(budget)
+    limit = None if budget is None else limit_from(budget)
 
     async def work() -> Any:
         async with identity(settings()) as store:

@@ -32,18 +32,22 @@ class Step(Value, frozen=True):
     failed: str | None = None
 
 
+Trace = tuple[tuple[int, int], ...]
+
+
 class Decision(Value, frozen=True):
     """Where a call goes. arms[0] was chosen; the others are fallbacks, in order.
 
-    trace: for each rule looked at, the place of its first condition that did not hold, -1 when it held;
-    `Policy.steps(trace)` gives it in words. successor_of: the line whose end moved the call here.
+    trace: for each rule that the call's names did not rule out, its number and the place of its first
+    condition that did not hold, -1 when it held; `Policy.steps` gives it in words, the other rules included.
+    successor_of: the line whose end moved the call here.
     refusal: what the caller is told when a rule refuses; there are no arms then.
     """
 
     id: str
     rule: str
     arms: tuple[Arm, ...]
-    trace: tuple[int, ...]
+    trace: Trace
     policy_hash: str
     successor_of: str | None = None
     refusal: str | None = None

@@ -17,6 +17,7 @@ Model = TypeVar("Model", bound=BaseModel)
 # An alias bomb grows by expansion; a policy of 1,000 rules has some 20,000 nodes.
 MAX_NODES = 200_000
 MAX_DEPTH = 60
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Written(BaseModel):
@@ -64,7 +65,10 @@ class _Reader:
             return self.scalars.construct_object(node)
         except (yaml.YAMLError, ValueError) as fault:
             self.faults.append(f"{self._at(node)}: {str(fault).splitlines()[0]}")
-            return None
+        except (AttributeError, LookupError):
+            # PyYAML's own constructors trip over a tag that does not fit its text, such as `!!bool maybe`.
+            self.faults.append(f"{self._at(node)}: {node.value!r} does not fit its tag {node.tag!r}.")
+        return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
@@ -91,23 +95,33 @@ def read_document(text: str | bytes, name: str) -> Document:
     Raises BadConfiguration with every fault: bad YAML, a key that stands twice, a bomb of aliases.
     """
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        _refuse_depth(text, name)
+        root = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         at = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise BadConfiguration([f"{name}:{at}: {fault.problem or fault.context}."]) from None
     except (yaml.YAMLError, UnicodeError, ValueError) as fault:
         raise BadConfiguration([f"{name}:1:1: {str(fault).splitlines()[0]}."]) from None
-    except RecursionError:
-        raise BadConfiguration([f"{name}:1:1: nested too deeply."]) from None
     reader = _Reader(name)
-    try:
-        data = {} if root is None else reader.value(root, ())
-    except RecursionError:
-        raise BadConfiguration([f"{name}:1:1: an alias contains itself, or nests too deeply."]) from None
+    data = {} if root is None else reader.value(root, ())
     if reader.faults:
         raise BadConfiguration(reader.faults)
     return Document(name, data, reader.marks)
+
+
+def _refuse_depth(text: str | bytes, name: str) -> None:
+    # Composing recurses in C without a limit: a hundred kilobytes of brackets would end the process.
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        mark = event.start_mark
+        if depth > MAX_DEPTH and mark is not None:
+            at = f"{mark.line + 1}:{mark.column + 1}"
+            raise BadConfiguration([f"{name}:{at}: nested too deeply; {MAX_DEPTH} levels are taken."])
 
 
 def validate(document: Document, model: type[Model]) -> Model:
@@ -117,7 +131,8 @@ def validate(document: Document, model: type[Model]) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        raise BadConfiguration(sorted(set(_faults(document, error)), key=_place_of)) from None
+        told = {fault: _place_of(fault.removeprefix(document.name)) for fault in _faults(document, error)}
+        raise BadConfiguration(sorted(told, key=told.__getitem__)) from None
 
 
 def _place_of(fault: str) -> tuple[int, int]:

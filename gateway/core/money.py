@@ -3,16 +3,20 @@
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 NANO_PER_USD = 1_000_000_000
+# A database's BIGINT ends here: 9.2 billion USD.
+MAX_NANO = 2**63 - 1
 
 
 def nano_from_usd(usd: Decimal | str | int) -> int:
-    """USD as nano-dollars, rounded half up. Raises ValueError when the text is not a finite number."""
+    """USD as nano-dollars, rounded half up. Raises ValueError when it is not a finite number up to 9 billion."""
     try:
         amount = Decimal(usd)
     except InvalidOperation:
         raise ValueError(f"{usd!r} is not an amount in USD") from None
     if not amount.is_finite():
         raise ValueError(f"{usd!r} is not a finite amount")
+    if abs(amount) >= MAX_NANO // NANO_PER_USD:
+        raise ValueError(f"{usd!r} is more than can be booked")
     return int((amount * NANO_PER_USD).to_integral_value(rounding=ROUND_HALF_UP))
 
 

@@ -50,6 +50,9 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
     policies = Path(str(chosen.get("policies") or environment.get("GATEWAY_POLICIES") or "policies")).resolve()
     port = chosen.get("port", number("GATEWAY_PORT", 8080))
     host = str(chosen.get("host") or environment.get("GATEWAY_HOST") or "127.0.0.1")
+    workers = int(str(chosen.get("workers", number("GATEWAY_WORKERS", 1))))
+    if workers < 1:
+        faults.append(f"GATEWAY_WORKERS is {workers}; it must be 1 or more.")
     if not isinstance(port, int) or not 0 <= port <= 65535:
         faults.append(f"GATEWAY_PORT is {port!r}; it must be between 0 and 65535.")
     admin_key = secret(environment.get("GATEWAY_ADMIN_KEY"), environment, faults, "GATEWAY_ADMIN_KEY")
@@ -66,7 +69,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         pepper=secret(environment.get("GATEWAY_KEY_PEPPER"), environment, faults, "GATEWAY_KEY_PEPPER"),
         max_body_bytes=number("GATEWAY_MAX_BODY_BYTES", 32 * 1024 * 1024) or 0,
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
-        workers=int(str(chosen.get("workers") or number("GATEWAY_WORKERS", 1))),
+        workers=workers,
     )
     if faults:
         raise BadConfiguration(faults)

@@ -4,14 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from gateway.core.errors import BadConfiguration
 
 # A second process may hold SQLite's one write lock for as long as a large batch takes.
 BUSY_SECONDS = 30
 
 
 class Database:
-    """Sessions of one database. `dialect` is `sqlite` or `postgresql`."""
+    """Sessions of one database. `dialect` is `sqlite` or `postgresql`.
+
+    Raises BadConfiguration for a URL of no known kind or without an async driver.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -20,7 +26,11 @@ class Database:
             arguments["connect_args"] = {"timeout": BUSY_SECONDS}
         else:
             arguments |= {"pool_size": 5, "max_overflow": 5, "pool_pre_ping": True, "pool_timeout": 10}
-        self.engine: AsyncEngine = create_async_engine(url, **arguments)
+        try:
+            self.engine: AsyncEngine = create_async_engine(url, **arguments)
+        except (SQLAlchemyError, ImportError) as fault:
+            told = f"GATEWAY_DATABASE_URL names no database that can be used: {fault}"
+            raise BadConfiguration([told.partition("\n")[0]]) from fault
         self.dialect = self.engine.dialect.name
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         if self.dialect == "sqlite":

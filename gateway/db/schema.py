@@ -17,31 +17,47 @@ IN_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 
 
 async def revision(database: Database) -> str | None:
-    """The revision the database stands at; None for an empty one. Connection faults go through."""
-    async with database.engine.connect() as connection:
-        try:
+    """The revision the database stands at; None for an empty one.
+
+    Raises BadConfiguration when the database cannot be read.
+    """
+    try:
+        async with database.engine.connect() as connection:
             found = await connection.execute(text("SELECT version_num FROM alembic_version"))
-        except SQLAlchemyError as fault:
-            if _no_table(fault):
-                return None
-            raise
-        row = found.first()
-        return None if row is None else str(row[0])
+            row = found.first()
+    except (SQLAlchemyError, OSError) as fault:
+        if _no_table(fault):
+            return None
+        raise _unusable(fault) from fault
+    return None if row is None else str(row[0])
 
 
-def _no_table(fault: SQLAlchemyError) -> bool:
+def _unusable(fault: Exception) -> BadConfiguration:
+    # The driver's own words name host and user; SQLAlchemy's would add the statement.
+    reason = str(getattr(fault, "orig", None) or fault).partition("\n")[0]
+    return BadConfiguration([f"the database cannot be used: {reason}. GATEWAY_DATABASE_URL says where it is."])
+
+
+def _no_table(fault: Exception) -> bool:
     message = str(fault).lower()
-    return "no such table" in message or "does not exist" in message
+    return "no such table" in message or 'relation "alembic_version" does not exist' in message
 
 
 async def upgrade(database: Database) -> bool:
     """Brings the schema to HEAD; False when it stood there already.
 
-    Alembic takes 0.25 s to import, so it is asked only when there is something to do.
+    Alembic takes 0.25 s to import, so it is asked only when there is something to do. Raises
+    BadConfiguration when the database cannot be read or written, or is newer than this code.
     """
-    if await revision(database) == HEAD:
+    found = await revision(database)
+    if found == HEAD:
         return False
-    await asyncio.to_thread(_run, database.url)
+    if found is not None and found > HEAD:
+        await require_head(database)
+    try:
+        await asyncio.to_thread(_run, database.url)
+    except (SQLAlchemyError, OSError) as fault:
+        raise _unusable(fault) from fault
     return True
 
 

@@ -17,7 +17,7 @@ from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import UsageReport, usage_report
 from gateway.ledger.store import LedgerStore
 from gateway.pipeline import Pipeline
-from gateway.policy.explain import Explained, explain_entry
+from gateway.policy.explain import Explained, explain_entry, recorded_steps
 from gateway.policy.load import Texts, load
 from gateway.policy.routing_file import CallEntry
 
@@ -148,7 +148,9 @@ async def decision(state: State, decision_id: str) -> ToldDecision:
         if files is None:
             return ToldDecision(record, None)
         policy = load(Texts("policies as they were", files)).policy
-    return ToldDecision(record, [msgspec.to_builtins(step) for step in policy.steps(record.trace)])
+    names = (record.endpoint, record.team, record.key_name, record.asked_model)
+    steps = recorded_steps(policy, record.trace, names, record.at)
+    return ToldDecision(record, [msgspec.to_builtins(step) for step in steps])
 
 
 @post("/explain", status_code=200)

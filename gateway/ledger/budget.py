@@ -38,13 +38,14 @@ class Budgets:
     def reserve(self, team: str, nano_usd: int, now: float) -> int:
         """Sets aside what a call can cost at most; gives the amount to settle with.
 
-        Raises BudgetExceeded (429) when spent + reserved + this would pass the limit.
+        Raises BudgetExceeded (429) when nothing is left, or spent + reserved + this would pass the limit.
         """
         budget = self._teams.get(team)
         if budget is None or budget.limit is None:
             return 0
         self._turn(budget, now)
-        if budget.spent + budget.reserved + nano_usd > budget.limit:
+        # A call without a price reserves nothing; it ends all the same where the money has ended.
+        if budget.spent >= budget.limit or budget.spent + budget.reserved + nano_usd > budget.limit:
             raise _exceeded(team, budget, now)
         budget.reserved += nano_usd
         return nano_usd

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.core.decision import Trace
 from gateway.core.event import UsageEvent
 
 # Length and CRC-32 of the payload, little-endian.
@@ -31,7 +32,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     model: str
     line: str | None
     policy_hash: str
-    trace: tuple[int, ...]
+    trace: Trace
     draw: float
     budget_used: float | None
     signals: tuple[tuple[str, float], ...]

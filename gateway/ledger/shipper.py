@@ -63,7 +63,7 @@ class Shipper:
 
     async def _book(self, leftover: Leftover) -> None:
         events = [*leftover.finals, *leftover.orphans]
-        added = await self._store.ship(events, leftover.decisions, {})
+        await self._store.ship(events, leftover.decisions, {})
         await self._store.forget([segment.name for segment in leftover.segments])
         # The dead process counted its finals in its own metrics; the orphans nobody has counted.
         for event in leftover.orphans:
@@ -71,7 +71,7 @@ class Shipper:
         if events:
             log.info(
                 "journal_recovered",
-                extra={"fields": {"events": len(events), "new": added, "orphans": len(leftover.orphans)}},
+                extra={"fields": {"events": len(events), "orphans": len(leftover.orphans)}},
             )
 
     def start(self) -> None:

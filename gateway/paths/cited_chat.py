@@ -3,7 +3,7 @@
 import msgspec
 
 from gateway.knowledge.cite import CitationScanner
-from gateway.paths.edited_events import EditedEvents, read_reply
+from gateway.paths.edited_events import EditedEvents, listed, read_reply
 from gateway.paths.sources import CitedSources, Json
 from gateway.wire.json_object import edited
 
@@ -32,7 +32,7 @@ class ChatEditor(EditedEvents):
                 scanner = self._sources.scanner()
                 message["content"] = scanner.feed(message["content"]) + scanner.finish()
                 found = self._sources.url_citations(scanner.markers)
-                message["annotations"] = [*(message.get("annotations") or []), *found]
+                message["annotations"] = [*listed(message.get("annotations")), *found]
         return edited(body, {"choices": choices, "gateway": self._sources.told()})
 
     def edit(self, event: bytes, data: bytes, told: Json) -> bytes:
@@ -58,7 +58,11 @@ class ChatEditor(EditedEvents):
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not isinstance(delta.get("content"), str):
             return False
-        given = self._scanner(choice).feed(delta["content"])
+        scanner = self._scanner(choice)
+        given = scanner.feed(delta["content"])
+        if choice.get("finish_reason") is not None:
+            # Some upstreams say the last words and the end in one chunk: nothing may be held back past it.
+            given += scanner.finish()
         changed: bool = given != delta["content"]
         delta["content"] = given
         return changed
@@ -71,7 +75,9 @@ class ChatEditor(EditedEvents):
         return {"index": choice.get("index", 0), "delta": delta, "logprobs": None, "finish_reason": None}
 
     def _scanner(self, choice: Json) -> CitationScanner:
-        index = choice.get("index", 0)
+        index = choice.get("index")
+        if not isinstance(index, int):
+            index = 0
         if index not in self._scanners:
             self._scanners[index] = self._sources.scanner()
         return self._scanners[index]

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.knowledge.cite import CitationScanner
-from gateway.paths.edited_events import EditedEvents, read_reply
+from gateway.paths.edited_events import EditedEvents, listed, read_reply
 from gateway.paths.sources import CitedSources, Json
 from gateway.wire.json_object import edited
 
@@ -25,7 +25,7 @@ class ResponsesEditor(EditedEvents):
     def __init__(self, sources: CitedSources) -> None:
         super().__init__()
         self._sources = sources
-        self._scanners: dict[tuple[Any, Any], CitationScanner] = {}
+        self._scanners: dict[tuple[str, str], CitationScanner] = {}
         self._inserted = 0
 
     def whole(self, body: bytes) -> bytes:
@@ -46,7 +46,7 @@ class ResponsesEditor(EditedEvents):
         return before + (event.replace(data, msgspec.json.encode(told)) if changed else event)
 
     def _change(self, told: Json) -> bool:
-        kind = told.get("type")
+        kind = str(told.get("type"))
         if kind == DELTA and isinstance(told.get("delta"), str):
             given = self._scanner(told).feed(told["delta"])
             changed: bool = given != told["delta"]
@@ -80,7 +80,8 @@ class ResponsesEditor(EditedEvents):
             )
 
     def _inserted_event(self, told: Json, event: Json) -> bytes:
-        event["sequence_number"] = told.get("sequence_number", 0) + self._inserted
+        number = told.get("sequence_number")
+        event["sequence_number"] = (number if isinstance(number, int) else 0) + self._inserted
         self._inserted += 1
         return b"event: " + str(event["type"]).encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
@@ -97,7 +98,7 @@ class ResponsesEditor(EditedEvents):
             return False
         cleaned = self._cleaned(part["text"])
         part["text"] = cleaned.text
-        part["annotations"] = [*(part.get("annotations") or []), *cleaned.annotations]
+        part["annotations"] = [*listed(part.get("annotations")), *cleaned.annotations]
         return True
 
     def _cleaned(self, text: str) -> "_Cleaned":
@@ -106,7 +107,7 @@ class ResponsesEditor(EditedEvents):
         return _Cleaned(given, self._sources.file_citations(scanner.markers))
 
     def _scanner(self, told: Json) -> CitationScanner:
-        key = (told.get("item_id"), told.get("content_index"))
+        key = (str(told.get("item_id")), str(told.get("content_index")))
         if key not in self._scanners:
             self._scanners[key] = self._sources.scanner()
         return self._scanners[key]

@@ -18,6 +18,11 @@ def read_reply(body: bytes) -> dict[str, Any] | None:
         return None
 
 
+def listed(value: object) -> list[Any]:
+    """The value if it is a list, else an empty one: what an upstream says is taken for no more than it is."""
+    return value if isinstance(value, list) else []
+
+
 class EditedEvents:
     """Gives each whole event to `edit`; what it does not understand goes on as it came."""
 
@@ -39,5 +44,6 @@ class EditedEvents:
 
     def _event(self, event: bytes) -> bytes:
         data = payload(event)
-        told = read_reply(data) if data[:1] == b"{" else None
+        # Data in several lines, which JSON never needs, could not be put back in one piece.
+        told = read_reply(data) if data[:1] == b"{" and data in event else None
         return event if told is None else self.edit(event, data, told)

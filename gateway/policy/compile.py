@@ -8,7 +8,7 @@ from gateway.core.document import Document
 from gateway.core.errors import BadConfiguration
 from gateway.policy.catalogue import Catalogue, Way
 from gateway.policy.condition import Check
-from gateway.policy.decide import SERVES, Policy, Rule
+from gateway.policy.decide import NAMED, SERVES, Policy, Rule
 from gateway.policy.routing_file import CONDITIONS, RoutingFile, RuleEntry, UseEntry, WayEntry
 
 
@@ -28,19 +28,22 @@ def compile_policy(routing: RoutingFile, document: Document, catalogue: Catalogu
 
 
 def _rule(entry: RuleEntry, written: list[str]) -> Rule:
-    # Look-ups cost; a rule that a plain condition settles must not pay for them, wherever they stand.
-    keys = sorted(written, key=lambda key: key == "knowledge")
+    # Names first, look-ups last, wherever they stand: a rule that a plain condition settles must not pay for more.
+    keys = sorted(written, key=lambda key: (key not in NAMED, key == "knowledge"))
     checks = [CONDITIONS[key].compile(getattr(entry.when, key)) for key in keys]
+    named = sum(key in NAMED for key in keys)
     if entry.use is None:
-        return Rule(entry.name, tuple(keys), tuple(checks), refusal=entry.refuse)
+        return Rule(entry.name, tuple(keys), tuple(checks), named, refusal=entry.refuse)
     endpoints = SERVES.get(entry.use.path)
     if endpoints is not None:
         keys.insert(0, "endpoint")
         checks.insert(0, _serves(endpoints))
+        named += 1
     return Rule(
         name=entry.name,
         keys=tuple(keys),
         checks=tuple(checks),
+        named=named,
         ways=tuple(_ways(entry.use)),
         fallbacks=tuple(_way(fallback) for fallback in entry.use.fallback),
     )

@@ -1,7 +1,9 @@
 """Which way one call goes. Pure: the same call and facts give the same decision, today and in a replay."""
 
+import msgspec
+
 from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, Decision, Facts, NeedsKnowledge, Step
+from gateway.core.decision import Arm, Decision, Facts, NeedsKnowledge, Step, Trace
 from gateway.core.errors import ModelNotFound
 from gateway.core.values import Value
 from gateway.policy.catalogue import Catalogue, Way
@@ -14,17 +16,33 @@ SERVES = {
     "fine_tuned": frozenset({"chat", "responses", "completions"}),
 }
 HELD = -1
+# These look at nothing but a call's four names; which rules they let through is worked out once per set of names.
+NAMED = ("endpoint", "team", "key", "model")
+# Callers choose model names, so what is held for them is bounded.
+MAX_HELD = 4096
 
 
 class Rule(Value, frozen=True):
-    """A compiled rule. ways: with the upper end of their share of [0, 1). refusal: a message, or None."""
+    """A compiled rule. The first `named` checks are of NAMED conditions, look-ups come last.
+
+    ways: with the upper end of their share of [0, 1). refusal: a message, or None.
+    """
 
     name: str
     keys: tuple[str, ...]
     checks: tuple[Check, ...]
+    named: int
     ways: tuple[tuple[float, Way], ...] = ()
     fallbacks: tuple[Way, ...] = ()
     refusal: str | None = None
+
+    @property
+    def open_checks(self) -> tuple[tuple[int, Check], ...]:
+        """The checks that must look at more than names, with their places."""
+        return tuple(enumerate(self.checks))[self.named :]
+
+
+Shortlist = tuple[tuple[int, tuple[tuple[int, Check], ...]], ...]
 
 
 class Policy(Value, frozen=True):
@@ -35,13 +53,45 @@ class Policy(Value, frozen=True):
     catalogue: Catalogue
     tests: tuple[TestEntry, ...] = ()
     asks_knowledge: frozenset[tuple[str, ...]] = frozenset()
+    held: dict[tuple[str, str, str, str], Shortlist] = msgspec.field(default_factory=dict)
 
-    def steps(self, trace: tuple[int, ...]) -> tuple[Step, ...]:
-        """A decision's trace in words."""
-        return tuple(
-            Step(rule.name, None if place == HELD else rule.keys[place])
-            for rule, place in zip(self.rules, trace, strict=False)
-        )
+    def shortlist(self, call: Call, principal: Principal, facts: Facts) -> Shortlist:
+        """The rules that these names do not rule out, with the checks still to make, up to one that surely holds.
+
+        Makes a policy of 1,000 rules as fast as one of ten for whoever its rules name.
+        """
+        names = (call.endpoint, principal.team, principal.key_name, call.model)
+        found = self.held.get(names)
+        if found is None:
+            if len(self.held) >= MAX_HELD:
+                self.held.clear()
+            found = self.held[names] = self._shortlist(call, principal, facts)
+        return found
+
+    def _shortlist(self, call: Call, principal: Principal, facts: Facts) -> Shortlist:
+        found = []
+        for number, rule in enumerate(self.rules):
+            if all(check(call, principal, facts) is True for check in rule.checks[: rule.named]):
+                found.append((number, rule.open_checks))
+                if rule.named == len(rule.checks):
+                    break
+        return tuple(found)
+
+    def steps(self, trace: Trace, call: Call, principal: Principal, facts: Facts) -> tuple[Step, ...]:
+        """A decision's trace in words, rule by rule up to the one that held.
+
+        Of the call and principal only the four names count for rules that are not in the trace.
+        """
+        places = dict(trace)
+        last = trace[-1][0] if trace and trace[-1][1] == HELD else len(self.rules) - 1
+        steps = []
+        for number, rule in enumerate(self.rules[: last + 1]):
+            place = places.get(number)
+            if place is None:
+                named = enumerate(rule.checks[: rule.named])
+                place = next((at for at, check in named if check(call, principal, facts) is not True), 0)
+            steps.append(Step(rule.name, None if place == HELD else rule.keys[place]))
+        return tuple(steps)
 
 
 def decide(
@@ -52,19 +102,19 @@ def decide(
     A refusal is a decision too: its `refusal` says why. Raises ModelNotFound when the rule that holds
     names nothing that exists for this caller.
     """
-    trace: list[int] = []
-    for rule in policy.rules:
-        for place, check in enumerate(rule.checks):
+    trace: list[tuple[int, int]] = []
+    for number, checks in policy.shortlist(call, principal, facts):
+        for place, check in checks:
             verdict = check(call, principal, facts)
             if verdict is True:
                 continue
             if verdict is False:
-                trace.append(place)
+                trace.append((number, place))
                 break
             return verdict
         else:
-            trace.append(HELD)
-            return _go(policy, rule, call, principal, facts, decision_id, tuple(trace))
+            trace.append((number, HELD))
+            return _go(policy, policy.rules[number], call, principal, facts, decision_id, tuple(trace))
     return Decision(
         id=decision_id,
         rule="",
@@ -82,7 +132,7 @@ def _go(
     principal: Principal,
     facts: Facts,
     decision_id: str,
-    trace: tuple[int, ...],
+    trace: Trace,
 ) -> Decision:
     if rule.refusal is not None:
         return Decision(decision_id, rule.name, (), trace, policy.hash, refusal=rule.refusal)

@@ -1,11 +1,13 @@
 """Why a call goes where it goes: `decide` run again, in words."""
 
 from datetime import UTC, datetime
+from typing import cast
 
 import msgspec
 
-from gateway.core.call import Call, Inbound, Principal, Turn
-from gateway.core.decision import Decision, Facts, KnowledgeSignal, NeedsKnowledge
+from gateway.core.call import Call, Endpoint, Inbound, Principal, Turn
+from gateway.core.clock import utc_day
+from gateway.core.decision import Decision, Facts, KnowledgeSignal, NeedsKnowledge, Step, Trace
 from gateway.core.errors import GatewayError
 from gateway.core.ids import new_id
 from gateway.policy.decide import Policy, decide
@@ -62,7 +64,7 @@ class Explained(msgspec.Struct, frozen=True):
 def explain(policy: Policy, decision: Decision, call: Call, principal: Principal, facts: Facts) -> Explained:
     """The decision with every rule that was looked at and what its first failing condition saw."""
     steps: list[dict[str, object]] = []
-    for step in policy.steps(decision.trace):
+    for step in policy.steps(decision.trace, call, principal, facts):
         told: dict[str, object] = {"rule": step.rule, "held": step.failed is None}
         if step.failed is not None:
             told["failed"] = step.failed
@@ -84,6 +86,14 @@ def explain(policy: Policy, decision: Decision, call: Call, principal: Principal
         policy_hash=decision.policy_hash,
         steps=steps,
     )
+
+
+def recorded_steps(policy: Policy, trace: Trace, names: tuple[str, str, str, str], at: float) -> tuple[Step, ...]:
+    """A kept decision's rules in words, under the policy that made it. names: endpoint, team, key, model asked for."""
+    endpoint, team, key, model = names
+    inbound = Inbound("POST", "", b"", b"", (), b"", "", 0.0)
+    call = Call(inbound=inbound, endpoint=cast("Endpoint", endpoint), model=model)
+    return policy.steps(trace, call, Principal(team=team, key_id="", key_name=key), Facts(at, utc_day(at), 0.0))
 
 
 def run_tests(policy: Policy, now: float) -> list[str]:

@@ -25,6 +25,8 @@ def _is_base_url(value: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("it must be http(s)://host[:port][/path], or env:NAME:-default")
+    if not url.isascii() or " " in url or parts.port == 0:  # `port` raises ValueError for what is none
+        raise ValueError("its host and path must be plain ASCII without spaces, its port between 1 and 65535")
     return value
 
 

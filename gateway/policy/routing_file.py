@@ -15,7 +15,9 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 _fields: Any = {
-    key: (condition.value | None, Field(None, description=condition.summary)) for key, condition in CONDITIONS.items()
+    # A key that is written without a value is a fault, and not a condition left out.
+    key: (condition.value, Field(None, description=condition.summary))
+    for key, condition in CONDITIONS.items()
 }
 # The keys under `when` are the files under conditions/: adding one there is all there is to do.
 When: type[Written] = create_model("When", __base__=Written, **_fields)

@@ -12,7 +12,7 @@ class TeamEntry(Written):
     """A team. monthly_budget_usd: a hard limit per UTC month; without it there is none."""
 
     title: str = ""
-    monthly_budget_usd: Annotated[float, Field(ge=0)] | None = None
+    monthly_budget_usd: Annotated[float, Field(ge=0, lt=9e9)] | None = None
 
 
 class TeamsFile(Written):

@@ -1,6 +1,7 @@
 """Sending a call: retries, fallbacks and breakers live here and nowhere else."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -132,15 +133,17 @@ class _Chain:
                 reply = ahead = await _ReadAhead.of(reply)
                 if b"stream_options" in ahead.ahead or b"include_usage" in ahead.ahead:
                     return await self._without_options(arm, reply, upstream, breaker, last=last)
+            pause = _retry_after(reply.headers)
+            more_here = more_here and (pause or 0) <= MAX_PAUSE
+            ends = last or self.tries >= MAX_ATTEMPTS
             # A tuned model that is gone at its provider answers 404: its fallback is what the policy has for that.
-            gone = reply.status == 404 and arm.line is not None and not last
-            if not gone and not (reply.status in RETRIED and (more_here or not last)):
+            gone = reply.status == 404 and arm.line is not None and not ends
+            if not gone and not (reply.status in RETRIED and (more_here or not ends)):
                 return Sent(prepared, reply, upstream, breaker)
             self.book.fail(Closing("upstream_error", reply.status, "upstream_failed"))
-            pause = _retry_after(reply.headers)
             reply.abort()
             self.fault = UpstreamFailed(f"Upstream {upstream.name!r} answered {reply.status}.")
-            if not more_here or gone or (pause or 0) > MAX_PAUSE:
+            if not more_here or gone:
                 return None
             await self._pause(attempt, pause)
         return None
@@ -170,8 +173,11 @@ class _Chain:
                 if slow
                 else UpstreamFailed(f"Upstream {upstream.name!r} broke off before it answered.")
             )
-            closing = Closing("timeout" if slow else "upstream_error", self.fault.status, self.fault.code)
-            self.book.fail(self.book.closing_of_prompt(closing))
+            if fault.sent:
+                closing = Closing("timeout" if slow else "upstream_error", self.fault.status, self.fault.code)
+                self.book.fail(self.book.closing_of_prompt(closing))
+            else:
+                self.book.void()
             return None
         if reply.status >= 500 or reply.status == 429:
             breaker.failed()
@@ -184,7 +190,8 @@ class _Chain:
         self, arm: Arm, reply: Reply, upstream: Upstream, breaker: Breaker, *, last: bool
     ) -> Sent | None:
         """Again without the `stream_options` that we put in; remembered, so that it happens once."""
-        upstream.takes_stream_options = False
+        # A reload may have put another object in its place meanwhile; `prepare` asks that one.
+        upstream.takes_stream_options = self.sender.upstream(arm.upstream).takes_stream_options = False
         reply.abort()
         self.book.fail(Closing("upstream_error", reply.status, "upstream_failed"))
         return await self._try_admitted(arm, upstream, breaker, last=last)
@@ -210,14 +217,17 @@ class _ReadAhead:
     @classmethod
     async def of(cls, reply: Reply) -> "_ReadAhead":
         ahead = b""
-        while len(ahead) < REFUSAL_BYTES and (more := await reply.read()):
-            ahead += more
+        # A refusal that breaks off is judged by what came of it; who reads on is told by the reply itself.
+        with contextlib.suppress(TransportError):
+            while len(ahead) < REFUSAL_BYTES and (more := await reply.read()):
+                ahead += more
         return cls(reply, ahead)
 
     async def read(self) -> bytes:
         if not self._given:
             self._given = True
-            return self.ahead
+            if self.ahead:
+                return self.ahead
         return await self._reply.read()
 
     def abort(self) -> None:

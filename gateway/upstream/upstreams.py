@@ -88,10 +88,10 @@ class Upstreams:
 
     def _upstream(self, name: str, entry: UpstreamEntry, faults: list[str]) -> Upstream:
         base = secret(entry.base_url, self._environment, faults, f"upstream {name!r}: base_url") or "http://unset"
-        parts = urlsplit(base)
-        if parts.scheme not in PORTS or not parts.hostname:
+        if not _is_url(base):
             faults.append(f"upstream {name!r}: base_url must be http(s)://host[:port][/path].")
-            parts = urlsplit("http://unset")
+            base = "http://unset"
+        parts = urlsplit(base)
         origin = Origin(
             scheme=parts.scheme,
             host=parts.hostname or "",
@@ -108,3 +108,12 @@ class Upstreams:
             headers.append((b"authorization", b"Basic " + base64.b64encode(user)))
         headers += [(key.lower().encode(), value.encode()) for key, value in entry.headers.items()]
         return Upstream(name, entry, origin, tuple(headers), self._transports[entry.transport])
+
+
+def _is_url(text: str) -> bool:
+    # The environment's say: models.yaml may name a variable, and what stands in that is checked only here.
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in PORTS and bool(parts.hostname) and text.isascii() and parts.port != 0
+    except ValueError:
+        return False

@@ -34,8 +34,8 @@ def read_completions(inbound: Inbound) -> Call:
     prompts = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     texts = [prompt for prompt in prompts if isinstance(prompt, str)]
     text = "\n".join(texts)
-    # A list of strings is a batch of prompts; a list of numbers is one prompt in tokens.
-    batch = len(texts) if texts else 1
+    # A list of strings, or of lists of tokens, is a batch of prompts; a list of numbers is one prompt in tokens.
+    batch = sum(isinstance(prompt, (str, list)) for prompt in prompts) or 1
     return Call(
         inbound=inbound,
         endpoint="completions",

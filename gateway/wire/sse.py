@@ -3,7 +3,10 @@
 Most reads carry nothing of interest and cost one search of their bytes.
 """
 
+import re
 from collections.abc import Iterator
+
+import msgspec
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.usage import Usage
@@ -15,6 +18,8 @@ USAGE = b'"usage"'
 MAX_EVENT = 16 * 1024 * 1024
 # How much of a stream is kept, to estimate from when no usage comes.
 KEPT = 512 * 1024
+# A usage that is not null; most of a stream's are.
+_GIVEN = re.compile(rb'"usage"\s*:(?!\s*null)')
 CLOSING_NULL = b',"usage":null}\n\n'
 
 
@@ -102,17 +107,12 @@ class UsageTap:
             self.kept_bytes += len(chunk)
 
     def _scan(self, block: bytes) -> None:
-        at = block.find(USAGE)
-        while at >= 0:
-            if not block.startswith(b":null", at + 7):
-                start = block.rfind(b"\n", 0, at) + 1
-                end = block.find(b"\n", at)
-                line = block[start : len(block) if end < 0 else end]
-                if line.startswith(b"data:"):
-                    self.usage = usage_of_event(line[5:].strip()) or self.usage
-                at = block.find(USAGE, start + len(line))
-            else:
-                at = block.find(USAGE, at + 7)
+        for match in _GIVEN.finditer(block):
+            start = block.rfind(b"\n", 0, match.start()) + 1
+            end = block.find(b"\n", match.start())
+            line = block[start : len(block) if end < 0 else end]
+            if line.startswith(b"data:"):
+                self.usage = usage_of_event(line[5:].strip()) or self.usage
 
 
 class UsageStrip(UsageTap):
@@ -136,16 +136,22 @@ class UsageStrip(UsageTap):
             return block
         # A closing brace before a blank line closes the event's own object, so this null is its own.
         block = block.replace(CLOSING_NULL, b"}\n\n")
-        if USAGE not in block:
-            return block
-        return b"".join(self._without_usage(event) if USAGE in event else event for event in events(block))
+        at = block.find(USAGE)
+        separator = b"\r\n\r\n" if block.endswith(b"\r\n\r\n") else b"\n\n"
+        out = []
+        start = 0
+        while at >= 0:
+            begin = block.rfind(separator, start, at)
+            begin = start if begin < 0 else begin + len(separator)
+            end = block.find(separator, at)
+            end = len(block) if end < 0 else end + len(separator)
+            out += [block[start:begin], self._without_usage(block[begin:end])]
+            start, at = end, block.find(USAGE, end)
+        return b"".join([*out, block[start:]])
 
     def _without_usage(self, event: bytes) -> bytes:
         data = payload(event)
-        try:
-            fields = dict(read_object(data))
-        except (InvalidRequest, *UNREADABLE):
-            return event
+        fields = _fields(data)
         raw = fields.pop("usage", None)
         if raw is None:
             return event
@@ -154,7 +160,17 @@ class UsageStrip(UsageTap):
             self.usage = usage_of_event(data) or self.usage
             if bytes(fields.get("choices", b"")).replace(b" ", b"") == b"[]":
                 return b""
-        for shape in (b',"usage":' + found, b', "usage": ' + found, b'"usage":' + found + b","):
-            if event.count(shape) == 1:
-                return event.replace(shape, b"")
+        plain, spaced = b'"usage":' + found, b'"usage": ' + found
+        for shape in (b"," + plain, b", " + spaced, plain + b",", spaced + b", "):
+            cut = event.replace(shape, b"", 1)
+            # An object further in may have a usage of its own, and that stays.
+            if len(cut) < len(event) and _fields(payload(cut)) == fields:
+                return cut
         return event.replace(data, write_object(fields))
+
+
+def _fields(data: bytes) -> dict[str, bytes | msgspec.Raw]:
+    try:
+        return dict(read_object(data))
+    except (InvalidRequest, *UNREADABLE):
+        return {}

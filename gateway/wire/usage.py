@@ -6,6 +6,8 @@ from gateway.core.usage import Usage
 
 # A count past this is a fault of the provider's, not a bill.
 MAX_TOKENS = 1_000_000_000
+# The usage of a call has some 500 bytes; more than this is not kept beside the row.
+MAX_RAW = 16 * 1024
 
 
 class InputDetails(msgspec.Struct):
@@ -72,7 +74,8 @@ def read_usage(raw: bytes) -> Usage | None:
         cached_tokens=cached,
         cache_write_tokens=_within(inputs.cache_write_tokens, tokens_in - cached),
         reasoning_tokens=_within(outputs.reasoning_tokens, tokens_out),
-        raw=raw.decode("utf-8"),
+        # The decoder skips strings that it does not need, so their UTF-8 was never checked.
+        raw=raw.decode("utf-8", "replace") if len(raw) <= MAX_RAW else None,
     )
 
 
