@@ -9,6 +9,7 @@ from litestar import Router, delete, get, post, put
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.errors import InvalidRequest, MissingKey, NotFound, NotPermitted
 from gateway.core.money import nano_from_usd
@@ -90,45 +91,49 @@ async def list_teams(state: State) -> list[Team]:
 
 
 @post("/teams")
-async def create_team(state: State, data: NewTeam) -> Team:
+async def create_team(state: State, data: JSONBody[NewTeam]) -> Team:
     """A new team."""
     return await _admin(state).identity.create_team(data.name, data.title, _nano(data.monthly_budget_usd))
 
 
 @put("/teams/{team:str}/budget")
-async def set_budget(state: State, team: str, data: NewBudget) -> Team:
+async def set_budget(state: State, team: FromPath[str], data: JSONBody[NewBudget]) -> Team:
     """Sets or lifts a team's monthly budget."""
     return await _admin(state).identity.set_budget(team, _nano(data.monthly_budget_usd))
 
 
 @get("/keys")
-async def list_keys(state: State, team: str | None = None) -> list[KeyInfo]:
+async def list_keys(state: State, team: FromQuery[str | None] = None) -> list[KeyInfo]:
     """Keys, never their text."""
     return await _admin(state).identity.keys(team)
 
 
 @post("/keys")
-async def create_key(state: State, data: NewKey) -> ShownKey:
+async def create_key(state: State, data: JSONBody[NewKey]) -> ShownKey:
     """A new key, shown this once."""
     made = await _admin(state).identity.create_key(data.team, data.name, expires_at=data.expires_at, debug=data.debug)
     return ShownKey(*made)
 
 
 @post("/keys/{key_id:str}/rotate")
-async def rotate_key(state: State, key_id: str, overlap_seconds: float = 0) -> ShownKey:
+async def rotate_key(state: State, key_id: FromPath[str], overlap_seconds: FromQuery[float] = 0) -> ShownKey:
     """A new key in place of an old one, which lives on for the overlap."""
     return ShownKey(*await _admin(state).identity.rotate_key(key_id, overlap_seconds))
 
 
 @delete("/keys/{key_id:str}", status_code=200)
-async def revoke_key(state: State, key_id: str) -> KeyInfo:
+async def revoke_key(state: State, key_id: FromPath[str]) -> KeyInfo:
     """Ends a key, on all processes within a second."""
     return await _admin(state).identity.revoke_key(key_id)
 
 
 @get("/usage")
 async def usage(
-    state: State, by: str = "team", since: str | None = None, until: str | None = None, team: str | None = None
+    state: State,
+    by: FromQuery[str] = "team",
+    since: FromQuery[str | None] = None,
+    until: FromQuery[str | None] = None,
+    team: FromQuery[str | None] = None,
 ) -> UsageReport:
     """Tokens and cost. by: groups with commas between them."""
     groups = [name for name in by.split(",") if name]
@@ -136,7 +141,7 @@ async def usage(
 
 
 @get("/decisions/{decision_id:str}")
-async def decision(state: State, decision_id: str) -> ToldDecision:
+async def decision(state: State, decision_id: FromPath[str]) -> ToldDecision:
     """A recorded decision, by its id or its call's; it arrives within a second of the call."""
     admin = _admin(state)
     record = await admin.books.decision(decision_id)
@@ -154,7 +159,7 @@ async def decision(state: State, decision_id: str) -> ToldDecision:
 
 
 @post("/explain", status_code=200)
-async def explain_call(state: State, data: CallEntry) -> Explained:
+async def explain_call(state: State, data: JSONBody[CallEntry]) -> Explained:
     """Where a call would go and why, without sending it."""
     return explain_entry(_admin(state).pipeline.policy, data, _admin(state).pipeline.clock.wall())
 

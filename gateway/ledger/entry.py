@@ -173,7 +173,8 @@ class Entry:
         self._started = self._ledger.clock.monotonic()
         self.context_tokens = context_tokens
         estimate = Usage(self._input_estimate(), 0, source="estimated")
-        orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True)
+        # Not priced here: whoever finds it an orphan does that, and nearly no intent becomes one.
+        orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True, pricing=False)
         self._ledger.journal.append(Intent(orphan, self._record()))
         self._recorded = True
         self._in_flight = True
@@ -227,11 +228,13 @@ class Entry:
         self._spent += event.cost_nano_usd or 0
         self._ledger.book(event)
 
-    def _event(self, closing: Closing, *, last: bool) -> UsageEvent:
+    def _event(self, closing: Closing, *, last: bool, pricing: bool = True) -> UsageEvent:
         clock, call, arm = self._ledger.clock, self._call, self._arm
         now, wall = clock.monotonic(), clock.wall()
         usage = closing.usage
-        rates = self._ledger.prices.rates(arm.model, utc_day(wall)) if arm is not None and usage is not None else None
+        rates = None
+        if pricing and arm is not None and usage is not None:
+            rates = self._ledger.prices.rates(arm.model, utc_day(wall))
         kinds, cost, status = priced(rates, usage)
         if usage is None and closing.outcome == "ok" and self._may_cost():
             cost, status = None, "unpriced"

@@ -50,24 +50,23 @@ def cost_by_kind(rates: Rates, usage: Usage) -> tuple[tuple[str, int], ...] | No
     None when a rate is missing for tokens that were used, or when the counts contradict each other (more
     cached than input tokens): a cost made from these would be a guess. A kind without tokens needs no rate.
     """
-    amounts = dict(usage.by_kind())
     written = usage.cache_write_tokens
-    if min(*amounts.values(), written) < 0 or written > amounts["input"]:
+    plain = usage.input_tokens - usage.cached_tokens - written
+    spoken = usage.output_tokens - usage.reasoning_tokens
+    if min(plain, written, usage.cached_tokens, spoken, usage.reasoning_tokens) < 0:
         return None
-    level = _level(rates, usage.input_tokens)
-    cached_rate = level.input if level.cached is None else level.cached
-    write_rate = level.input if level.cache_write is None else level.cache_write
-    parts = (
-        ("input", _pico(amounts["input"] - written, level.input), _pico(written, write_rate)),
-        ("cached", _pico(amounts["cached"], cached_rate), 0),
-        ("output", _pico(amounts["output"], level.output), 0),
-        ("reasoning", _pico(amounts["reasoning"], level.output), 0),
-    )
+    level = _level(rates, usage.input_tokens) if rates.long_context else rates
     costs: list[tuple[str, int]] = []
-    for kind, plain, extra in parts:
-        if plain is None or extra is None:
+    for kind, tokens, rate, more, more_rate in (
+        ("input", plain, level.input, written, level.input if level.cache_write is None else level.cache_write),
+        ("cached", usage.cached_tokens, level.input if level.cached is None else level.cached, 0, 0),
+        ("output", spoken, level.output, 0, 0),
+        ("reasoning", usage.reasoning_tokens, level.output, 0, 0),
+    ):
+        if (tokens and rate is None) or (more and more_rate is None):
             return None
-        costs.append((kind, nano_from_pico(plain + extra)))
+        pico = tokens * (rate or 0) + more * (more_rate or 0)
+        costs.append((kind, nano_from_pico(pico) if pico else 0))
     return tuple(costs)
 
 

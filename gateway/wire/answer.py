@@ -49,7 +49,10 @@ def _responses(call: Call, text: str, gateway: Json) -> tuple[bytes, bytes]:
         "status": "completed",
         "content": [part],
     }
-    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    details = {
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
     response: Json = {
         "id": new_id("resp"),
         "object": "response",
