@@ -35,6 +35,12 @@ def warn_open(found: Settings) -> None:
         sys.stderr.write("GATEWAY_ADMIN_KEY is not set: /admin is closed.\n")
 
 
+def forget_gauges(folder: Path, pid: int) -> None:
+    """Takes a dead process's gauges out of the sum; what it counted stays."""
+    for path in folder.glob(f"gauge_live*_{pid}.db"):
+        path.unlink(missing_ok=True)
+
+
 def fresh_folder(path: Path) -> Path:
     """An empty folder."""
     shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,7 @@ import sys
 import time
 from types import FrameType
 
-from gateway.cli.listen import MULTIPROCESS, WORKER, bind, fresh_folder
+from gateway.cli.listen import MULTIPROCESS, WORKER, bind, forget_gauges, fresh_folder
 from gateway.core.settings import Settings
 
 # A worker that dies at once, time after time, has a fault that no restart heals.
@@ -47,6 +47,7 @@ def supervise(found: Settings, *, access_log: bool) -> int:
             if process.poll() is None:
                 continue
             del running[number]
+            forget_gauges(found.data / "metrics", process.pid)
             if stopping or process.returncode == 78:
                 continue
             if time.monotonic() - started < LEAST_LIFE_SECONDS:

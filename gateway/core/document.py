@@ -17,6 +17,8 @@ Model = TypeVar("Model", bound=BaseModel)
 # An alias bomb grows by expansion; a policy of 1,000 rules has some 20,000 nodes.
 MAX_NODES = 200_000
 MAX_DEPTH = 60
+# A fault of this type does not repeat what was written: logs must not become the place where a key leaks.
+UNTOLD = "untold"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -154,7 +156,7 @@ def _faults(document: Document, error: ValidationError) -> Iterator[str]:
             text = f"{name!r} is not a key here."
         elif kind == "missing":
             text = f"{name!r} is missing."
-        elif isinstance(given, (str, int, float, bool)) or given is None:
+        elif kind != UNTOLD and (isinstance(given, (str, int, float, bool)) or given is None):
             text = f"{name} is {given!r}; {_lower(fault['msg'])}."
         else:
             text = f"{name}: {_lower(fault['msg'])}."

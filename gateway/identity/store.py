@@ -1,9 +1,11 @@
 """Teams and keys in the database."""
 
+import contextlib
 import time
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.call import Principal
@@ -68,32 +70,27 @@ class IdentityStore:
 
     async def create_team(self, name: str, title: str = "", budget_nano_usd: int | None = None) -> Team:
         """A new team. Raises Conflict when the name is taken."""
-        async with self._database.session() as session:
-            if await session.get(TeamRow, name) is not None:
-                raise Conflict(f"Team {name!r} exists already.")
-            row = TeamRow(name=name, title=title, monthly_budget_nano_usd=budget_nano_usd, created_at=time.time())
-            session.add(row)
-            await bump(session, SUBJECT)
-            return _team(row)
+        row = TeamRow(name=name, title=title, monthly_budget_nano_usd=budget_nano_usd, created_at=time.time())
+        try:
+            async with self._database.session() as session:
+                session.add(row)
+                await bump(session, SUBJECT)
+        except IntegrityError:
+            raise Conflict(f"Team {name!r} exists already.") from None
+        return _team(row)
 
     async def declare_team(self, name: str, title: str, budget_nano_usd: int | None) -> None:
         """Makes a team what teams.yaml says, whether it existed or not."""
         async with self._database.session() as session:
             row = await session.get(TeamRow, name)
-            if row is None:
-                session.add(
-                    TeamRow(
-                        name=name,
-                        title=title,
-                        monthly_budget_nano_usd=budget_nano_usd,
-                        created_at=time.time(),
-                    )
-                )
-            elif (row.title, row.monthly_budget_nano_usd) == (title, budget_nano_usd):
+            if row is not None:
+                if (row.title, row.monthly_budget_nano_usd) != (title, budget_nano_usd):
+                    row.title, row.monthly_budget_nano_usd = title, budget_nano_usd
+                    await bump(session, SUBJECT)
                 return
-            else:
-                row.title, row.monthly_budget_nano_usd = title, budget_nano_usd
-            await bump(session, SUBJECT)
+        # All processes read the same file at the same moment: another may have made the team by now, as it says.
+        with contextlib.suppress(Conflict):
+            await self.create_team(name, title, budget_nano_usd)
 
     async def set_budget(self, name: str, budget_nano_usd: int | None) -> Team:
         """Sets or (None) lifts a team's monthly budget. Raises NotFound."""

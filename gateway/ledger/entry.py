@@ -123,7 +123,7 @@ class Ledger:
         if rates is None:
             return 0
         tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
-        limit = ASSUMED_OUTPUT if call.output_limit is None else call.output_limit
+        limit = ASSUMED_OUTPUT if call.output_limit is None else max(0, call.output_limit)
         pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
         return -(-pico // 1000)
 

@@ -37,7 +37,7 @@ class Journal:
         self.offset = 0
         self._file = self._open(0)
         self._open_intents: dict[str, int] = {}
-        self._unwritten: list[bytes] = []
+        self._unwritten: list[tuple[str, bytes]] = []
         self.finished = 0
         self._dirty = threading.Event()
         self._stopping = False
@@ -70,12 +70,12 @@ class Journal:
         """
         framed = frame(record)
         self.finished += 1
-        self._open_intents.pop(record.event.id, None)
         try:
             self._flush_unwritten()
             self._write(framed)
+            self._open_intents.pop(record.event.id, None)
         except AccountingUnavailable:
-            self._unwritten.append(framed)
+            self._unwritten.append((record.event.id, framed))
 
     @property
     def pending(self) -> int:
@@ -90,7 +90,9 @@ class Journal:
 
     def _flush_unwritten(self) -> None:
         while self._unwritten:
-            self._write(self._unwritten[0])
+            event_id, framed = self._unwritten[0]
+            self._write(framed)
+            self._open_intents.pop(event_id, None)
             del self._unwritten[0]
 
     def settled(self, number: int) -> bool:

@@ -184,6 +184,11 @@ def _amounts(by: Sequence[str], row: Any) -> Amounts:
     return Amounts(group, *(int(value) for value in row[count:]))
 
 
+def _text(told: str) -> str:
+    # PostgreSQL's text has no NUL: one row with it would hold up every row behind it for ever.
+    return told.replace("\0", "\ufffd") if "\0" in told else told
+
+
 def _event_row(event: UsageEvent) -> dict[str, Any]:
     usage = event.usage
     return {
@@ -195,10 +200,10 @@ def _event_row(event: UsageEvent) -> dict[str, Any]:
         "team": event.team,
         "key_id": event.key_id,
         "endpoint": event.endpoint,
-        "asked_model": event.asked_model,
+        "asked_model": _text(event.asked_model),
         "path": event.path,
         "upstream": event.upstream,
-        "model": event.model,
+        "model": _text(event.model),
         "line": event.line,
         "rule": event.rule,
         "collections": ",".join(event.collections),
@@ -213,7 +218,7 @@ def _event_row(event: UsageEvent) -> dict[str, Any]:
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
         "context_tokens": event.context_tokens,
         "usage_source": usage.source if usage else None,
-        "usage_raw": usage.raw if usage else None,
+        "usage_raw": _text(usage.raw) if usage and usage.raw else None,
         "cost_nano_usd": event.cost_nano_usd,
         "cost_by_kind": msgspec.json.encode(dict(event.cost_by_kind)).decode(),
         "cost_status": event.cost_status,

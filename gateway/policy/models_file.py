@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from gateway.core.document import Written
+from gateway.core.document import UNTOLD, Written
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -14,7 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 def _is_secret_reference(value: str) -> str:
     if not value.startswith(("env:", "file:")):
-        raise ValueError("a secret is never written out; it must be env:NAME or file:PATH")
+        raise PydanticCustomError(UNTOLD, "a secret is never written out; it must be env:NAME or file:PATH")
     return value
 
 

@@ -129,11 +129,16 @@ def says(*parts: bytes, then: str = "stay") -> Script:
 
 @contextlib.asynccontextmanager
 async def scripted(
-    script: Script, *, tls: ssl.SSLContext | None = None, is_mute: bool = False, ca_file: str | None = None
+    script: Script,
+    *,
+    tls: ssl.SSLContext | None = None,
+    is_mute: bool = False,
+    ca_file: str | None = None,
+    port: int = 0,
 ) -> AsyncIterator[ScriptedServer]:
-    """A running server. is_mute: it accepts connections and never says a byte, not even TLS's."""
+    """A running server. is_mute: it accepts connections and never says a byte, not even TLS's. port: 0 is any."""
     server = ScriptedServer(script, is_mute=is_mute)
-    listener = await asyncio.start_server(server._serve, "127.0.0.1", 0, ssl=tls, backlog=1024)
+    listener = await asyncio.start_server(server._serve, "127.0.0.1", port, ssl=tls, backlog=1024)
     port = listener.sockets[0].getsockname()[1]
     if tls is not None:
         server.origin = Origin("https", "localhost", port, ca_file=ca_file)

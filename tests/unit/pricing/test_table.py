@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.core.document import read_document, validate
 from gateway.core.usage import Usage
-from gateway.pricing import table as table_module
 from gateway.pricing.model_ids import is_tuned, price_names
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.package import SOURCE
 from gateway.pricing.rates import Rates, cost_by_kind
-from gateway.pricing.table import PriceTable, table_from
+from gateway.pricing.table import MAX_HELD, PriceTable, table_from
 
 DAY = date(2026, 11, 23)
 SHIPPED = Path(__file__).parents[3] / "policies" / "prices.yaml"
@@ -154,14 +153,11 @@ def test_an_unknown_model_has_no_price(model: str) -> None:
     assert shipped().rates(model, DAY, "no-such-provider") is None
 
 
-def test_names_that_callers_invent_do_not_grow_the_table_without_limit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(table_module, "MAX_HELD", 8)
+def test_names_that_callers_invent_do_not_grow_the_table_without_limit() -> None:
     prices = table()
-    for count in range(50):
+    for count in range(MAX_HELD + 50):
         prices.rates(f"invented-{count}", DAY)
-    assert len(prices._held) <= 8
+    assert len(prices._held) <= MAX_HELD
     assert input_rate(prices.rates("gpt-4o-mini", DAY)) == 150_000
 
 

@@ -1,0 +1,1 @@
+"""One file per figure: its name is the name on the command line, `FIGURE` is what runs."""

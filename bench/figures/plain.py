@@ -1,0 +1,69 @@
+"""CPU of one plain chat call at saturation."""
+
+from bench.bodies import plain_request
+from bench.field import LITELLM, NGINX, RELAY, SWITCHYARD, Field
+from bench.load import Summary, in_turns
+from bench.result import Aim, Figure, Options, Result, ms, times, us
+
+COLUMNS = ["system", "CPU us per call", "least - most", "to Switchyard", "calls/s", "p50 ms", "p99 ms", "failed"]
+LINE = (
+    "Switchyard: key check, 100 rules that look only at the call (team, model, header, metadata, key, prompt length, "
+    "tools and endpoint, text pattern, in turn), a budget for the team, journal, shipper to SQLite, metrics, and the "
+    "access log, one line a call, to a file. Nothing is switched off."
+)
+
+
+def run(options: Options) -> Result:
+    """Everyone in turn on the same core, against the same upstream."""
+    with Field("plain") as field:
+        found = in_turns(field.targets("plain"), {"": [plain_request()]}, options.seconds, options.rounds, field.folder)
+        result = shown(found)
+        cpu = {summary.name: summary.cpu_us for summary in found}
+        ours, limit, bare = cpu[SWITCHYARD], cpu[NGINX], cpu[RELAY]
+        result.aims = [
+            Aim("whole line, plain call: <= 350 us", f"{us(ours)} us", ours <= 350),
+            ratio_aim("<= 9 x nginx", ours / limit, most=9, bare=bare),
+            rival_aim(result, ours, 60, field.rival_missing),
+            Aim(">= 12 x Portkey, ahead of TensorZero", "not measured", None, "neither is installed by this bench"),
+        ]
+        result.notes.append(LINE)
+        return result
+
+
+def shown(found: list[Summary]) -> Result:
+    """The table of a field of systems."""
+    cpu = {summary.name: summary.cpu_us for summary in found}
+    rows = [
+        [
+            summary.name,
+            us(summary.cpu_us),
+            f"{us(summary.least_us)} - {us(summary.most_us)}",
+            times(summary.cpu_us / cpu[SWITCHYARD]),
+            f"{summary.per_second:,.0f}",
+            ms(summary.p50_ms),
+            ms(summary.p99_ms),
+            str(summary.failed),
+        ]
+        for summary in found
+    ]
+    details = {f"{summary.name} turns": summary._asdict() for summary in found}
+    return Result(COLUMNS, rows, numbers={**cpu, **details})
+
+
+def ratio_aim(aim: str, got: float, *, most: float, bare: float) -> Aim:
+    """A ratio to nginx, which says as much of the machine as of us where system calls are cheap."""
+    why = "" if got <= most else f"the server with no gateway in it costs {us(bare)} us here; the rest is our own code"
+    return Aim(aim, times(got), got <= most, why)
+
+
+def rival_aim(result: Result, ours: float, least: float, missing: str) -> Aim:
+    """How many times LiteLLM costs what we do."""
+    aim = f">= {least:.0f} x better than LiteLLM"
+    theirs = result.numbers.get(LITELLM)
+    if not isinstance(theirs, float):
+        return Aim(aim, "not measured", None, missing)
+    got = theirs / ours
+    return Aim(aim, times(got), got >= least, "" if got >= least else "see Limits in this file")
+
+
+FIGURE = Figure("Plain chat call, one core, to saturation", run)
