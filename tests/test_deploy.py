@@ -40,7 +40,7 @@ def test_the_image_runs_as_nobody_in_particular_from_two_stages() -> None:
 
 def test_everything_installed_has_a_hash_or_comes_from_this_tree() -> None:
     installs = [json.loads(rest) for word, rest in instructions() if word == "RUN" and '"install"' in rest]
-    assert len(installs) == 2
+    assert len(installs) == 3
     assert all("--require-hashes" in one or "--no-index" in one for one in installs)
 
 

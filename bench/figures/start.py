@@ -58,9 +58,11 @@ def run(options: Options) -> Result:
             Aim("memory idle: <= 120 MB a worker", f"{rss:.0f} MB", rss <= 120),
         ],
         notes=[
-            f"From the process's start to 200 at /readyz, asked every 10 ms, {STARTS} starts on a database that is "
-            "up to date; a first start, which compiles modules, is left out for both systems. Memory a second after "
-            f"a call. A gateway that nobody calls takes {idle:.1f} % of a core."
+            (
+                f"From the process's start to 200 at /readyz, asked every 10 ms, {STARTS} starts on a database that is "
+                "up to date; a first start, which compiles modules, is left out for both systems. Memory a second after "
+                f"a call. A gateway that nobody calls takes {idle:.1f} % of a core."
+            )
         ],
         numbers={
             "ready_seconds": ready[1:],

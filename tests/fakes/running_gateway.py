@@ -36,7 +36,7 @@ def free_port() -> int:
         return port
 
 
-def until(look: Callable[[], Found], seconds: float = 5.0, *, what: str = "") -> Found:
+def until(look: Callable[[], Found | None], seconds: float = 5.0, *, what: str = "") -> Found:
     """The first true value that `look` gives; looked for every few milliseconds. Raises AssertionError."""
     deadline = time.monotonic() + seconds
     while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import time
 
 import httpx2
@@ -104,8 +105,6 @@ def test_a_caller_that_is_gone_before_it_is_heard_costs_nothing(
     gateway: RunningGateway, upstream: OfflineServer
 ) -> None:
     """It hangs up in the middle of its own request."""
-    import socket
-
     gateway.key("mumblers")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.key('mumblers')}\r\n"
     for _ in range(10):

@@ -53,10 +53,10 @@ def test_an_upstream_that_hangs_is_a_504_when_the_policys_time_is_up(
 def test_a_stream_that_breaks_off_ends_with_an_error_event(gateway: RunningGateway, upstream: OfflineServer) -> None:
     """Never with a [DONE] that the upstream did not send; what was delivered is booked as an estimate."""
     upstream.lay(truncate_after=8, times=1)
-    seen = []
+    seen: list[object] = []
+    stream = gateway.client("cut").chat.completions.create(model="gpt-4.1-mini", messages=HELLO, stream=True)
     with pytest.raises(openai.APIError) as broken:
-        for chunk in gateway.client("cut").chat.completions.create(model="gpt-4.1-mini", messages=HELLO, stream=True):
-            seen.append(chunk)  # what came before the fault is kept
+        seen.extend(stream)
     assert len(seen) >= 7
     body: Any = broken.value.body
     assert body.keys() == KEYS

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,8 +106,6 @@ def test_a_worker_that_dies_with_calls_in_flight_leaves_rows_and_no_ghosts(
     """gateway_in_flight counts the living."""
     key = settled_key(gateway, "ghosts")
     upstream.lay(delay_ms=1_500, times=8)
-    import threading
-
     threads = [threading.Thread(target=call_one, args=(gateway, key)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -115,7 +114,7 @@ def test_a_worker_that_dies_with_calls_in_flight_leaves_rows_and_no_ghosts(
         os.kill(pid, signal.SIGKILL)
     for thread in threads:
         thread.join(timeout=10)
-    until(lambda: gateway._is_ready(), 15, what="readiness")
+    until(gateway._is_ready, 15, what="readiness")
     rows = until(lambda: found if len(found := gateway.rows("team = 'ghosts'")) >= 8 else None, 10)
     assert {row["outcome"] for row in rows} == {"interrupted"}
     assert gateway.counted("gateway_in_flight") == 0

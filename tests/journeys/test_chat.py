@@ -2,8 +2,10 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
+import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import BaseModel
 
@@ -180,19 +182,13 @@ def test_an_alias_is_answered_by_the_model_behind_it(gateway: RunningGateway) ->
 
 
 def test_an_upstreams_refusal_is_given_as_it_is(gateway: RunningGateway) -> None:
-    try:
+    with pytest.raises(openai.NotFoundError) as refused:
         gateway.client().chat.completions.create(model="missing-one", messages=ask("Hi"))
-    except openai.NotFoundError as refused:
-        assert refused.code == "model_not_found"
-        assert refused.param == "model"
-    else:
-        raise AssertionError("a missing model was answered")
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
 
 
 def test_concurrent_callers_each_get_their_own_answer(gateway: RunningGateway) -> None:
     """A nonce in each question comes back in its own answer."""
-    from concurrent.futures import ThreadPoolExecutor
-
     client = gateway.client()
 
     def one(_: int) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_calls_are_booked_reported_and_survive_a_kill(gateway: RunningGateway, u
     bill = until(lambda: upstream.bill()["rows"][before:])
     billed_tokens = sum(row["prompt_tokens"] for row in bill if row["model"] == "gpt-4.1-mini")
 
-    def reported() -> bool:
+    def reported() -> Any:
         usage = gateway.admin("GET", "/admin/usage?by=model")
         lines = {line["group"]["model"]: line for line in usage["lines"]}
         return (

@@ -66,7 +66,9 @@ def test_a_response_cites_its_files_whole_and_streamed(gateway: RunningGateway) 
         events = list(stream)
         final = stream.get_final_response()
     for reply in (whole, final):
-        part = reply.output[0].content[0]  # type: ignore[union-attr]  # a message, as asserted next
+        message = reply.output[0]
+        assert message.type == "message"
+        part = message.content[0]
         assert part.type == "output_text"
         assert "5 business days" in part.text
         assert [annotation.type for annotation in part.annotations] == ["file_citation"]

@@ -20,7 +20,7 @@ BAD = (
     b"rules: !!python/object/apply:os.system ['touch /tmp/owned']\n",
     b"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nrules: [*c,*c]\n",
     b"\xff\xfe\x00",
-    b"rules:\n  - name: all\n    use: {path: direct}\ntests:\n  - name: no\n    call: {team: a}\n    expect: {path: rag}\n",
+    b"rules: [{name: a, use: {path: direct}}]\ntests: [{name: t, call: {team: a}, expect: {path: rag}}]\n",
 )
 
 

@@ -1,0 +1,166 @@
+import json
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+
+from gateway.core.call import Call, Principal
+from gateway.core.clock import Clock
+from gateway.core.decision import Arm, Facts, Hit, KnowledgeSignal
+from gateway.core.errors import KnowledgeUnavailable
+from gateway.knowledge.ingest import EmbeddingUse
+from gateway.paths.cited_chat import ChatEditor
+from gateway.paths.cited_responses import ResponsesEditor
+from gateway.paths.prepare import Paths
+from gateway.paths.rag import ABSTAINS, LEAST_SCORE, Sources, question
+from gateway.policy.models_file import UpstreamEntry
+from gateway.upstream.prepared import Prepared
+from gateway.upstream.upstreams import Upstreams
+from tests.fakes.calls import DIRECT, NOON, SUPPORT, chat, decided, facts, hit, read
+from tests.fakes.scripted_transport import ScriptedTransport
+
+RAG = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre",))
+ABSTAINING = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre",), on_no_match="abstain")
+TUNED = Arm(path="fine_tuned", upstream="main", model="ft:base:acme", line="tone", version=2)
+
+
+class Shelf:
+    """A library with these hits. asked: what it was searched for."""
+
+    def __init__(self, *hits: Hit, broken: bool = False) -> None:
+        self.hits = hits
+        self.broken = broken
+        self.asked: list[tuple[str, tuple[str, ...], str]] = []
+
+    async def search(
+        self,
+        text: str,
+        collections: Sequence[str],
+        team: str,
+        limit: int = 8,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+    ) -> KnowledgeSignal:
+        self.asked.append((text, tuple(collections), team))
+        if self.broken:
+            raise KnowledgeUnavailable("The store is away.")
+        return KnowledgeSignal(max((one.score for one in self.hits), default=0.0), self.hits, "v7")
+
+
+class Kitchen:
+    """The three paths over a shelf."""
+
+    def __init__(self, shelf: Shelf, *, takes_options: bool = True) -> None:
+        self.retrieved: list[str] = []
+        upstreams = Upstreams({"http1": ScriptedTransport()}, {}, Clock())
+        entry = UpstreamEntry.model_validate(
+            {"base_url": "http://main.test", "supports": {"stream_options": takes_options}}
+        )
+        upstreams.replace(upstreams.build({"main": entry}))
+        sources = Sources(
+            shelf, 1_000, lambda _names, result, _seconds: self.retrieved.append(result), lambda _principal, _use: None
+        )
+        self.paths = Paths(upstreams, sources)
+
+    async def prepare(self, call: Call, arm: Arm, known: Facts | None = None) -> Prepared:
+        return await self.paths.prepare(call, SUPPORT, decided(arm), arm, known or facts())
+
+
+async def test_the_direct_path_sends_what_came() -> None:
+    call = chat()
+    prepared = await Kitchen(Shelf()).prepare(call, DIRECT)
+    assert prepared == Prepared(arm=DIRECT, body=call.inbound.body)
+
+
+async def test_the_fine_tuned_path_sends_the_tuned_id_and_says_which_version_answers() -> None:
+    prepared = await Kitchen(Shelf()).prepare(chat(), TUNED)
+    assert json.loads(prepared.body)["model"] == "ft:base:acme"
+    assert prepared.headers == ((b"x-gateway-line", b"tone@v2"),)
+
+
+@pytest.mark.parametrize("arm", [DIRECT, TUNED, RAG])
+async def test_an_upstream_that_takes_no_options_is_given_none(arm: Arm) -> None:
+    call = chat(stream=True)
+    asked = await Kitchen(Shelf(hit("Ten days.")), takes_options=True).prepare(call, arm)
+    plain = await Kitchen(Shelf(hit("Ten days.")), takes_options=False).prepare(call, arm)
+    assert (asked.usage_injected, b"stream_options" in asked.body) == (True, True)
+    assert (plain.usage_injected, b"stream_options" in plain.body) == (False, False)
+
+
+async def test_sources_go_before_the_question_and_are_counted() -> None:
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "How long do refunds take?"}]
+    prepared = await Kitchen(Shelf(hit("Refunds take ten days."))).prepare(chat(messages=turns), RAG)
+    sent: list[dict[str, Any]] = json.loads(prepared.body)["messages"]
+    assert [turn["role"] for turn in sent] == ["system", "user", "user"]
+    assert sent[0] == turns[0]
+    assert sent[2] == turns[1]
+    assert "Refunds take ten days." in sent[1]["content"]
+    assert prepared.context_tokens > 0
+    assert prepared.headers == ((b"x-gateway-collections", b"help-centre"), (b"x-gateway-knowledge-version", b"v7"))
+
+
+async def test_a_signal_that_is_known_is_not_looked_up_again() -> None:
+    """The policy asked already; a second search could find something else than what was decided upon."""
+    shelf = Shelf()
+    known = Facts(NOON, date(2026, 11, 23), 0.0, None, ((("help-centre",), KnowledgeSignal(0.9, (hit("Ten days."),))),))
+    prepared = await Kitchen(shelf).prepare(chat(), RAG, known)
+    assert b"Ten days." in prepared.body
+    assert shelf.asked == []
+
+
+async def test_no_sources_and_an_arm_that_abstains_ask_no_upstream() -> None:
+    prepared = await Kitchen(Shelf()).prepare(chat(), ABSTAINING)
+    assert prepared.answer is not None
+    kind, body = prepared.answer
+    assert kind == b"application/json"
+    assert json.loads(body)["choices"][0]["message"]["content"] == ABSTAINS
+    assert json.loads(body)["gateway"]["sources"] == []
+
+
+async def test_no_sources_and_an_arm_that_goes_on_send_the_question_alone() -> None:
+    call = chat()
+    prepared = await Kitchen(Shelf(hit("Noise.", score=LEAST_SCORE - 0.01))).prepare(call, RAG)
+    assert (prepared.body, prepared.editor, prepared.context_tokens) == (call.inbound.body, None, 0)
+
+
+async def test_a_store_that_is_away_is_an_error_and_no_answer_without_sources() -> None:
+    kitchen = Kitchen(Shelf(broken=True))
+    with pytest.raises(KnowledgeUnavailable):
+        await kitchen.prepare(chat(), RAG)
+    assert kitchen.retrieved == ["error"]
+
+
+async def test_a_call_that_waits_for_a_tool_goes_on_without_sources() -> None:
+    turns = [{"role": "user", "content": "Add."}, {"role": "tool", "tool_call_id": "1", "content": "3"}]
+    shelf = Shelf(hit("Ten days."))
+    call = chat(messages=turns)
+    assert (await Kitchen(shelf).prepare(call, RAG)).body == call.inbound.body
+    assert shelf.asked == []
+
+
+async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_alone() -> None:
+    kitchen = Kitchen(Shelf(hit("Ten days.")))
+    assert isinstance((await kitchen.prepare(chat(), RAG)).editor, ChatEditor)
+    response = read({"model": "gpt-4.1-mini", "input": "How long?"}, "/v1/responses")
+    assert isinstance((await kitchen.prepare(response, RAG)).editor, ResponsesEditor)
+    structured = await kitchen.prepare(chat(response_format={"type": "json_object"}), RAG)
+    assert structured.editor is None
+    assert b"Ten days." in structured.body
+
+
+async def test_each_search_is_made_for_the_callers_team() -> None:
+    shelf = Shelf(hit("Ten days."))
+    other = Principal(team="sales", key_id="k", key_name="n")
+    await Kitchen(shelf).paths.signal(chat(), other, ("help-centre",))
+    assert shelf.asked == [("Hello", ("help-centre",), "sales")]
+
+
+def test_a_short_question_is_searched_with_the_turns_before_it() -> None:
+    def asked(*texts: str) -> str:
+        return question(chat(messages=[{"role": "user", "content": text} for text in texts]))
+
+    assert asked("old", "How do refunds work?", "Abroad too", "And how long?") == (
+        "How do refunds work?\nAbroad too\nAnd how long?"
+    )
+    long = "How long does a refund to a credit card take?"
+    assert asked("Hello", long) == long
