@@ -60,8 +60,8 @@ def run(options: Options) -> Result:
         notes=[
             (
                 f"From the process's start to 200 at /readyz, asked every 10 ms, {STARTS} starts on a database that is "
-                "up to date; a first start, which compiles modules, is left out for both systems. Memory a second after "
-                f"a call. A gateway that nobody calls takes {idle:.1f} % of a core."
+                "up to date; a first start, which compiles modules, is left out for both systems. Memory a second "
+                f"after a call. A gateway that nobody calls takes {idle:.1f} % of a core."
             )
         ],
         numbers={

@@ -35,12 +35,25 @@ class Step(Value, frozen=True):
 Trace = tuple[tuple[int, int], ...]
 
 
+class Names(Value, frozen=True, cache_hash=True):
+    """What conditions that compare for equality may look at. Of metadata and headers only what the policy names."""
+
+    endpoint: str
+    team: str
+    key: str
+    model: str
+    has_tools: bool
+    asked_path: str | None
+    metadata: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+
+
 class Decision(Value, frozen=True):
     """Where a call goes. arms[0] was chosen; the others are fallbacks, in order.
 
     trace: for each rule that the call's names did not rule out, its number and the place of its first
     condition that did not hold, -1 when it held; `Policy.steps` gives it in words, the other rules included.
-    successor_of: the line whose end moved the call here.
+    names: what the rules compared, for a replay. successor_of: the line whose end moved the call here.
     refusal: what the caller is told when a rule refuses; there are no arms then.
     """
 
@@ -49,6 +62,7 @@ class Decision(Value, frozen=True):
     arms: tuple[Arm, ...]
     trace: Trace
     policy_hash: str
+    names: Names
     successor_of: str | None = None
     refusal: str | None = None
 

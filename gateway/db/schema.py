@@ -28,6 +28,8 @@ async def revision(database: Database) -> str | None:
     except (SQLAlchemyError, OSError) as fault:
         if _no_table(fault):
             return None
+        # SQLite's driver still has a word for the loop, from its thread; gone, the loop would be a traceback.
+        await asyncio.sleep(0.05)
         raise _unusable(fault) from fault
     return None if row is None else str(row[0])
 

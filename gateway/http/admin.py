@@ -153,8 +153,7 @@ async def decision(state: State, decision_id: FromPath[str]) -> ToldDecision:
         if files is None:
             return ToldDecision(record, None)
         policy = load(Texts("policies as they were", files)).policy
-    names = (record.endpoint, record.team, record.key_name, record.asked_model)
-    steps = recorded_steps(policy, record.trace, names, record.at)
+    steps = recorded_steps(policy, record.trace, record.names, record.at)
     return ToldDecision(record, [msgspec.to_builtins(step) for step in steps])
 
 

@@ -295,6 +295,7 @@ class Entry:
             model=arm.model if arm else "",
             line=arm.line if arm else None,
             policy_hash=decision.policy_hash,
+            names=decision.names,
             trace=decision.trace,
             draw=facts.draw,
             budget_used=facts.budget_used,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.decision import Trace
+from gateway.core.decision import Names, Trace
 from gateway.core.event import UsageEvent
 
 # Length and CRC-32 of the payload, little-endian.
@@ -32,6 +32,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     model: str
     line: str | None
     policy_hash: str
+    names: Names
     trace: Trace
     draw: float
     budget_used: float | None

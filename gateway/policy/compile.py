@@ -19,12 +19,24 @@ def compile_policy(routing: RoutingFile, document: Document, catalogue: Catalogu
         raise BadConfiguration(faults)
     rules = []
     asks = set()
+    metadata: set[str] = set()
+    headers: set[bytes] = set()
     for number, entry in enumerate(routing.rules):
         written = document.data["rules"][number].get("when") or {}
         rules.append(_rule(entry, list(written)))
         if "knowledge" in written:
             asks.add(tuple(written["knowledge"]["collections"]))
-    return Policy(policy_hash, tuple(rules), catalogue, tuple(routing.tests), frozenset(asks))
+        metadata.update(written.get("metadata", ()))
+        headers.update(name.lower().encode() for name in written.get("header", ()))
+    return Policy(
+        hash=policy_hash,
+        rules=tuple(rules),
+        catalogue=catalogue,
+        tests=tuple(routing.tests),
+        asks_knowledge=frozenset(asks),
+        metadata_keys=frozenset(metadata),
+        header_names=frozenset(headers),
+    )
 
 
 def _rule(entry: RuleEntry, written: list[str]) -> Rule:

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.core.call import Call, Endpoint, Inbound, Principal, Turn
 from gateway.core.clock import utc_day
-from gateway.core.decision import Decision, Facts, KnowledgeSignal, NeedsKnowledge, Step, Trace
+from gateway.core.decision import Decision, Facts, KnowledgeSignal, Names, NeedsKnowledge, Step, Trace
 from gateway.core.errors import GatewayError
 from gateway.core.ids import new_id
 from gateway.policy.decide import Policy, decide
@@ -88,12 +88,19 @@ def explain(policy: Policy, decision: Decision, call: Call, principal: Principal
     )
 
 
-def recorded_steps(policy: Policy, trace: Trace, names: tuple[str, str, str, str], at: float) -> tuple[Step, ...]:
-    """A kept decision's rules in words, under the policy that made it. names: endpoint, team, key, model asked for."""
-    endpoint, team, key, model = names
-    inbound = Inbound("POST", "", b"", b"", (), b"", "", 0.0)
-    call = Call(inbound=inbound, endpoint=cast("Endpoint", endpoint), model=model)
-    return policy.steps(trace, call, Principal(team=team, key_id="", key_name=key), Facts(at, utc_day(at), 0.0))
+def recorded_steps(policy: Policy, trace: Trace, names: Names, at: float) -> tuple[Step, ...]:
+    """A kept decision's rules in words, under the policy that made it."""
+    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in names.headers)
+    call = Call(
+        inbound=Inbound("POST", "", b"", b"", headers, b"", "", 0.0),
+        endpoint=cast("Endpoint", names.endpoint),
+        model=names.model,
+        has_tools=names.has_tools,
+        asked_path=names.asked_path,
+        metadata=names.metadata,
+    )
+    principal = Principal(team=names.team, key_id="", key_name=names.key)
+    return policy.steps(trace, call, principal, Facts(at, utc_day(at), 0.0))
 
 
 def run_tests(policy: Policy, now: float) -> list[str]:

@@ -24,7 +24,7 @@ from gateway.identity.store import IdentityStore
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import usage_report
 from gateway.ledger.store import GROUPS, LedgerStore
-from tests.fakes.calls import closed
+from tests.fakes.calls import NAMES, closed
 from tests.fakes.running_gateway import ROOT, plain_environment
 
 PEPPER = b"a pepper of the tests"
@@ -69,7 +69,8 @@ def decision(number: int = 1, **fields: Any) -> DecisionRecord:
     given: dict[str, Any] = {
         "id": f"dec_{number}", "call_id": f"call_{number}", "at": NOVEMBER, "team": "red", "key_id": "key_1",
         "key_name": "app", "endpoint": "chat", "asked_model": "auto", "rule": "help", "path": "rag",
-        "upstream": "main", "model": "gpt-4.1-mini", "line": None, "policy_hash": "abc", "trace": ((0, -1),),
+        "upstream": "main", "model": "gpt-4.1-mini", "line": None, "policy_hash": "abc", "names": NAMES,
+        "trace": ((0, -1),),
         "draw": 0.5, "budget_used": None, "signals": (("help-centre", 0.8),),
     }  # fmt: skip
     return DecisionRecord(**(given | fields))

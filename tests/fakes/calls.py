@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core.call import Call, Headers, Inbound, Principal
-from gateway.core.decision import Arm, Decision, Facts, Hit, KnowledgeSignal
+from gateway.core.decision import Arm, Decision, Facts, Hit, KnowledgeSignal, Names
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
 from gateway.wire.route import read_call
@@ -14,6 +14,7 @@ from gateway.wire.route import read_call
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 SUPPORT = Principal(team="support", key_id="key_1", key_name="web")
 DIRECT = Arm(path="direct", upstream="main", model="gpt-4.1-mini")
+NAMES = Names("chat", "support", "web", "auto", False, None, (), ())
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -43,7 +44,9 @@ def facts(draw: float = 0.0, **scores: float) -> Facts:
 
 def decided(*arms: Arm, **fields: Any) -> Decision:
     """A decision for these arms."""
-    return Decision(id="dec_1", rule="a-rule", arms=arms or (DIRECT,), trace=((0, -1),), policy_hash="0" * 16, **fields)
+    return Decision(
+        id="dec_1", rule="a-rule", arms=arms or (DIRECT,), trace=((0, -1),), policy_hash="0" * 16, names=NAMES, **fields
+    )
 
 
 def hit(text: str, document: str = "refunds.md", score: float = 0.9) -> Hit:

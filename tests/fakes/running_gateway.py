@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "tests" / "fixtures" / "policies"
 ADMIN_KEY = "admin-key-of-the-tests-0123456789"
 UPSTREAM_KEY = "sk-upstream-secret-of-the-operator"
-READY_SECONDS = 20.0
+READY_SECONDS = 30.0
+# What is promised within a second; the other one is for a machine that does other things beside.
+A_SECOND = 2.0
 END_SECONDS = 15.0
 
 Found = TypeVar("Found")
@@ -75,6 +77,7 @@ class RunningGateway:
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.first_start_seconds = 0.0
         self.http = httpx2.Client(base_url=self.url, timeout=10)
         self._keys: dict[str, str] = {}
 
@@ -97,7 +100,9 @@ class RunningGateway:
                 stderr=log,
             )
         until(self._is_ready, READY_SECONDS, what="readiness")
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        self.first_start_seconds = self.first_start_seconds or took
+        return took
 
     def _is_ready(self) -> bool:
         assert self.process is not None

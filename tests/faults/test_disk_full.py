@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.offline_server import OfflineServer
-from tests.fakes.running_gateway import RunningGateway, running_gateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, running_gateway, until
 
 ASKED = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Count to 5"}]}
 
@@ -76,7 +76,7 @@ def test_a_full_disk_refuses_calls_until_there_is_room_again(
     assert gateway.http.get("/healthz").status_code == 200
     assert gateway.http.get("/v1/models", headers={"authorization": f"Bearer {gateway.key()}"}).status_code == 200
     filler.unlink()
-    until(lambda: gateway.post("/v1/chat/completions", ASKED).status_code == 200, 1.0, what="service")
+    until(lambda: gateway.post("/v1/chat/completions", ASKED).status_code == 200, A_SECOND, what="service")
     bill = upstream.bill()["rows"]
     rows = until(lambda: rows if len(rows := gateway.rows("attempt > 0")) >= len(bill) else None)
     assert sorted(row["id"] for row in rows) == sorted(row["attempt"] for row in bill)

@@ -12,7 +12,6 @@ from tests.fakes.running_gateway import OfflineProcess, RunningGateway, offline_
 
 CALLERS = 64
 LEAST_IN_FLIGHT = 50
-READY_SECONDS = 8.0
 
 
 class Load:
@@ -29,7 +28,9 @@ class Load:
         async with self.gateway.async_client("loaded", timeout=10) as client:
             callers = [asyncio.create_task(self._call(client, number)) for number in range(CALLERS)]
             async with asyncio.timeout(20):
-                await asyncio.sleep(0.5 + random.random() * 0.4)
+                while len(self.ended) < CALLERS:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(random.random() * 0.3)
                 while self.in_flight < LEAST_IN_FLIGHT:
                     await asyncio.sleep(0.001)
             in_flight = self.in_flight
@@ -103,7 +104,8 @@ def trial(gateway: RunningGateway, upstream: OfflineProcess, ended: list[str]) -
     assert asyncio.run(load.until_killed()) >= LEAST_IN_FLIGHT
     bill = settled_bill(upstream)
     took = gateway.start()
-    assert took < READY_SECONDS
+    # Beside a start with empty books, on the same machine: recovery adds next to nothing.
+    assert took < 2 * gateway.first_start_seconds + 3
     until(lambda: bill.keys() <= {row["id"] for row in gateway.rows()}, 5, what="a row for each billed attempt")
     rows = gateway.rows()
     by_id = {row["id"]: row for row in rows}

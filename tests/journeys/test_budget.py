@@ -10,7 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.fakes.offline_server import OfflineServer
-from tests.fakes.running_gateway import RunningGateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, until
 
 MODEL = "gpt-4.1-mini"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
@@ -79,7 +79,7 @@ def test_a_raised_budget_lets_calls_through_again(gateway: RunningGateway) -> No
             return False
         return True
 
-    until(is_served, 1.0, what="the raised budget")
+    until(is_served, A_SECOND, what="the raised budget")
 
 
 def test_many_callers_at_once_cannot_overspend(gateway: RunningGateway) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
-from tests.fakes.running_gateway import POLICIES, UPSTREAM_KEY, RunningGateway, free_port, running_gateway, until
+from tests.fakes.running_gateway import (
+    A_SECOND,
+    POLICIES,
+    UPSTREAM_KEY,
+    RunningGateway,
+    free_port,
+    running_gateway,
+    until,
+)
 
 BAD_CONFIGURATION = 78
 
@@ -305,9 +313,9 @@ def test_a_command_changes_a_running_gateway_within_a_second(gateway: RunningGat
     gateway.team("by-command")
     key = json.loads(gateway.cli("keys", "create", "by-command", "--json").stdout)
     headers = {"authorization": f"Bearer {key['key']}"}
-    until(lambda: gateway.http.get("/v1/models", headers=headers).status_code == 200, 1.0, what="the new key")
+    until(lambda: gateway.http.get("/v1/models", headers=headers).status_code == 200, A_SECOND, what="the new key")
     assert gateway.cli("keys", "revoke", key["info"]["id"]).returncode == 0
-    until(lambda: gateway.http.get("/v1/models", headers=headers).status_code == 401, 1.0, what="the revocation")
+    until(lambda: gateway.http.get("/v1/models", headers=headers).status_code == 401, A_SECOND, what="the revocation")
 
 
 def test_metrics_can_have_a_listener_of_their_own(tmp_path: Path, upstream: Any) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.fakes.offline_server import OfflineServer
-from tests.fakes.running_gateway import RunningGateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, until
 
 KEYS = {"message", "type", "param", "code"}
 GOOD = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hi"}]}
@@ -176,7 +176,7 @@ def test_a_revoked_key_is_refused_within_a_second(gateway: RunningGateway) -> No
             return refused.code == "invalid_api_key"
         return False
 
-    until(is_refused, 1.0, what="the refusal")
+    until(is_refused, A_SECOND, what="the refusal")
 
 
 def test_an_expired_key_is_refused(gateway: RunningGateway) -> None:
@@ -192,7 +192,9 @@ def test_a_rotated_key_hands_over(gateway: RunningGateway) -> None:
     old = gateway.key("rotators", fresh=True)
     [info] = gateway.admin("GET", "/admin/keys?team=rotators")
     new = gateway.admin("POST", f"/admin/keys/{info['id']}/rotate?overlap_seconds=60")["key"]
-    until(lambda: gateway.http.get("/v1/models", headers={"authorization": f"Bearer {new}"}).status_code == 200, 1.0)
+    until(
+        lambda: gateway.http.get("/v1/models", headers={"authorization": f"Bearer {new}"}).status_code == 200, A_SECOND
+    )
     assert gateway.http.get("/v1/models", headers={"authorization": f"Bearer {old}"}).status_code == 200
 
 

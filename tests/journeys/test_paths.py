@@ -4,7 +4,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.fakes.running_gateway import RunningGateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, until
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there"}]
 REFUNDS: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How long do refunds take?"}]
@@ -114,7 +114,7 @@ def test_a_decision_can_be_looked_up_within_a_second(gateway: RunningGateway) ->
             if (reply := gateway.http.get(f"/admin/decisions/{decision_id}", headers=headers)).status_code == 200
             else None
         ),
-        1.0,
+        A_SECOND,
         what="the decision",
     )
     record = found["record"]

@@ -9,11 +9,9 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.fakes.offline_server import OfflineServer
-from tests.fakes.running_gateway import RunningGateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, until
 
 CANARY = "Zephyrine"
-# A saved edit is promised within one second; the rest is this machine being shared.
-FRESH_SECONDS = 1.0
 
 
 def ask(text: str) -> list[ChatCompletionMessageParam]:
@@ -99,11 +97,11 @@ def test_a_saved_edit_is_in_the_next_answer_within_a_second(gateway: RunningGate
     """A new file, an edit of it, and its removal."""
     assert "crowns" not in answer_of(gateway)
     page.write_text("# Quokka parcel\n\nThe quokka parcel costs 41 crowns.\n")
-    until(lambda: "41 crowns" in answer_of(gateway), FRESH_SECONDS, what="the new file")
+    until(lambda: "41 crowns" in answer_of(gateway), A_SECOND, what="the new file")
     page.write_text("# Quokka parcel\n\nThe quokka parcel costs 57 crowns.\n")
-    until(lambda: "57 crowns" in answer_of(gateway), FRESH_SECONDS, what="the edit")
+    until(lambda: "57 crowns" in answer_of(gateway), A_SECOND, what="the edit")
     page.unlink()
-    until(lambda: "crowns" not in answer_of(gateway), FRESH_SECONDS, what="the removal")
+    until(lambda: "crowns" not in answer_of(gateway), A_SECOND, what="the removal")
 
 
 def test_an_edit_by_rename_counts_too(gateway: RunningGateway, page: Path) -> None:
@@ -111,7 +109,7 @@ def test_an_edit_by_rename_counts_too(gateway: RunningGateway, page: Path) -> No
     beside = page.with_suffix(".tmp")
     beside.write_text("# Quokka parcel\n\nThe quokka parcel costs 73 crowns.\n")
     beside.rename(page)
-    until(lambda: "73 crowns" in answer_of(gateway), FRESH_SECONDS, what="the renamed file")
+    until(lambda: "73 crowns" in answer_of(gateway), A_SECOND, what="the renamed file")
 
 
 def test_it_abstains_without_asking_a_model_when_nothing_is_found(

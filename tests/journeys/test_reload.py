@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.offline_server import OfflineServer
-from tests.fakes.running_gateway import RunningGateway, running_gateway, until
+from tests.fakes.running_gateway import A_SECOND, RunningGateway, running_gateway, until
 
 ASKED = {"model": "auto", "messages": [{"role": "user", "content": "Hello there"}]}
 BAD = (
@@ -51,7 +51,7 @@ def rule_of(gateway: RunningGateway) -> str:
 def test_a_saved_policy_decides_within_a_second(gateway: RunningGateway, routing: Path) -> None:
     assert rule_of(gateway) == "auto-is-a-small-model"
     routing.write_text(routing.read_text().replace("name: auto-is-a-small-model", "name: renamed"))
-    until(lambda: rule_of(gateway) == "renamed", 1.0, what="the new rule")
+    until(lambda: rule_of(gateway) == "renamed", A_SECOND, what="the new rule")
     assert gateway.counted("gateway_policy_info") == 1
     assert gateway.counted("gateway_policy_reloads_total", result="loaded") >= 2
 
@@ -107,7 +107,7 @@ def test_a_models_file_goes_live_like_the_rules(gateway: RunningGateway) -> None
         def names() -> set[str]:
             return {model.id for model in gateway.client().models.list()}
 
-        until(lambda: "brand-new" in names(), 1.0, what="the new model")
+        until(lambda: "brand-new" in names(), A_SECOND, what="the new model")
         assert "house-model" not in names()
     finally:
         models.write_text(text)
@@ -118,7 +118,7 @@ def test_a_team_in_a_file_exists_within_a_second(gateway: RunningGateway) -> Non
     teams.write_text("teams:\n  from-a-file: {title: From a file, monthly_budget_usd: 12.5}\n")
     found = until(
         lambda: [team for team in gateway.admin("GET", "/admin/teams") if team["name"] == "from-a-file"],
-        1.0,
+        A_SECOND,
         what="the team",
     )
     assert found[0]["monthly_budget_nano_usd"] == 12_500_000_000

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.usage import Usage
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.store import LedgerStore
-from tests.fakes.calls import NOON, closed
+from tests.fakes.calls import NAMES, NOON, closed
 from tests.fakes.database import database
 
 DECISION = DecisionRecord(
@@ -25,6 +25,7 @@ DECISION = DecisionRecord(
     model="gpt-4.1-mini",
     line=None,
     policy_hash="0" * 16,
+    names=NAMES,
     trace=((0, 1), (1, -1)),
     draw=0.25,
     budget_used=None,

@@ -127,11 +127,8 @@ def test_each_choice_has_its_own_citations() -> None:
 
 
 def test_the_reply_says_which_sources_it_had_and_which_it_used() -> None:
-    (told,) = [
-        one["gateway"]
-        for one in chunks(played(chunk({"content": "By card [2]"}) + chunk({}, "stop"), 30))
-        if "gateway" in one
-    ]
+    out = chunks(played(chunk({"content": "By card [2]"}) + chunk({}, "stop"), 30))
+    (told,) = [one["gateway"] for one in out if "gateway" in one]
     assert told["decision_id"] == "dec_1"
     assert [(one["n"], one["filename"], one["cited"]) for one in told["sources"]] == [
         (1, "Refunds", False),

@@ -41,6 +41,8 @@ class Shelf:
         limit: int = 8,
         booked: Callable[[EmbeddingUse], None] | None = None,
     ) -> KnowledgeSignal:
+        assert limit > 0
+        assert booked is not None, "a search that nobody books"
         self.asked.append((text, tuple(collections), team))
         if self.broken:
             raise KnowledgeUnavailable("The store is away.")
