@@ -1,7 +1,10 @@
 """Alembic's entry: one connection, one lock, the tables of all packages."""
 
+import asyncio
+
 from alembic import context
 from sqlalchemy import create_engine, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 # Imported for their tables, which register themselves.
@@ -40,10 +43,6 @@ def configure(connection) -> None:
 
 
 def run_async(url: str) -> None:
-    import asyncio
-
-    from sqlalchemy.ext.asyncio import create_async_engine
-
     async def work() -> None:
         engine = create_async_engine(url, poolclass=pool.NullPool)
         async with engine.connect() as connection:

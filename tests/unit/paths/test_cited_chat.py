@@ -108,6 +108,19 @@ def test_last_words_and_end_in_one_chunk_keep_their_order(size: int) -> None:
     assert len(annotations(single)) == 1
 
 
+@pytest.mark.parametrize("odd", [7, "x", {"a": 1}, True])
+def test_annotations_of_another_type_are_taken_for_none(odd: Any) -> None:
+    body = {"choices": [{"message": {"content": "Ten days [1]", "annotations": odd}}]}
+    message = json.loads(editor().whole(json.dumps(body).encode()))["choices"][0]["message"]
+    assert [one["type"] for one in message["annotations"]] == ["url_citation"]
+
+
+def test_annotations_of_the_upstreams_own_stay() -> None:
+    body = {"choices": [{"message": {"content": "Ten days [1]", "annotations": [{"type": "theirs"}]}}]}
+    message = json.loads(editor().whole(json.dumps(body).encode()))["choices"][0]["message"]
+    assert [one["type"] for one in message["annotations"]] == ["theirs", "url_citation"]
+
+
 def test_each_choice_has_its_own_citations() -> None:
     stream = b"".join(
         [

@@ -12,6 +12,17 @@ def test_only_whole_events_go_on() -> None:
     assert cutter.rest() == b""
 
 
+@pytest.mark.parametrize("event", [b"data: 1\n\n", b"data: 1\r\n\r\n"])
+def test_an_event_goes_on_with_its_last_byte(event: bytes) -> None:
+    """Wherever it was cut: one that waits for the next event is a token that comes too late."""
+    for cut in range(1, len(event)):
+        cutter = EventCutter()
+        assert cutter.feed(event[:cut]) == b""
+        assert cutter.feed(event[cut:]) == event
+    cutter = EventCutter()
+    assert [cutter.feed(event[at : at + 1]) for at in range(len(event))] == [b""] * (len(event) - 1) + [event]
+
+
 def test_an_event_without_end_is_not_kept_for_ever() -> None:
     cutter = EventCutter()
     passed = sum(len(cutter.feed(b"x" * 1_000_000)) for _ in range(40))
@@ -55,6 +66,13 @@ def test_the_last_usage_stands() -> None:
     tap.feed(b'data: {"usage":null}\n\ndata: {"usage": null}\n\ndata: {"usage":{"prompt_tokens":"x"}}\n\n')
     assert tap.usage is not None
     assert tap.usage.output_tokens == 7
+
+
+def test_a_usage_that_cannot_be_does_not_hide_one_that_can() -> None:
+    strip = UsageStrip()
+    strip.feed(b'data: {"choices":[{}],"usage":{"prompt_tokens":1}}\n\n')
+    strip.feed(b'data: {"choices":[{}],"usage":{"prompt_tokens":"x"}}\n\n')
+    assert strip.usage == Usage(1, 0, raw='{"prompt_tokens":1}')
 
 
 def test_usage_is_read_from_a_stream_that_ends_in_its_last_event() -> None:
