@@ -85,5 +85,5 @@ Switchyard is starting. Answers come from {answers}.
 
   {base}/metrics      what Prometheus scrapes
   {base}/schema       the admin API (key: {found.data / ADMIN_FILE})
-  gateway usage report   who spent what
+  {sys.argv[0]} usage report   who spent what
 """)
