@@ -9,7 +9,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bench.machine import machine, versions
+from bench.machine import code, machine, versions
 from bench.place import Unavailable, pin_here
 from bench.report import keep, verdict, write_readme
 from bench.result import Figure, Options, Result
@@ -46,12 +46,17 @@ def main() -> int:
         figure: Figure = importlib.import_module(f"bench.figures.{name}").FIGURE
         print(f"\n{name}: {figure.title}", flush=True)
         begun = time.monotonic()
+        before = code()
         result, bad = _measured(figure, options)
         failed += bad
-        # After the first figure: it may have installed the rival.
-        taken["versions"] = taken["versions"] or versions()
+        # After the figure: it may have installed the rival.
+        taken["versions"] = versions()
         _print(result, time.monotonic() - begun)
-        if not bad:
+        if code() != before:
+            # Servers of one figure then ran different code; such a run once read as lost bookings.
+            print("  not kept: gateway/ was changed while this was measured", flush=True)
+            failed += 1
+        elif not bad:
             keep(name, figure.title, taken, result)
             write_readme(list(FIGURES))
     return 1 if failed else 0

@@ -1,5 +1,6 @@
 """What the figures were taken on."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -30,8 +31,16 @@ def versions() -> str:
         _said("nginx", "nginx-light", "-v", r"nginx/([\d.]+)"),
         _said("wrk", "wrk", "-v", r"^wrk \S*?([\d.]{3,})"),
     ]
-    found += [f"LiteLLM {litellm.version()}", f"Switchyard {_commit()}"]
+    found += [f"LiteLLM {litellm.version()}", f"Switchyard {_commit()} (code {code()})"]
     return ", ".join(found)
+
+
+def code() -> str:
+    """Names the gateway's code as it lies on disk now: a server started later runs what stands there then."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _said(name: str, package: str, flag: str, pattern: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.place import WORK, tool
+from bench.place import ROOT, WORK, tool
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # The work that a server does after its last answer (shipping rows, say) is part of what a call costs.
@@ -28,7 +28,8 @@ def clean_environment() -> dict[str, str]:
     An installed server finds its modules compiled; some shells forbid that with PYTHONDONTWRITEBYTECODE.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
-    return kept | {"PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
+    # The tree that this bench stands in is what is measured, whatever else is installed.
+    return kept | {"PYTHONPYCACHEPREFIX": str(WORK / "pycache"), "PYTHONPATH": str(ROOT)}
 
 
 class Process:

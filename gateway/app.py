@@ -82,6 +82,7 @@ class Gateway:
         self.budgets = Budgets()
         self.journal = Journal(settings.data / "journal")
         self.ledger = Ledger(self.journal, self.budgets, self.loaded.prices, self.observer.observe, self.clock)
+        self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
         self.shipper = Shipper(self.ledger, self.books, self.observer.observe)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
@@ -214,6 +215,7 @@ class Gateway:
         self.upstreams.replace(upstreams)
         self.ledger.prices = loaded.prices
         self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
+        self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.library.replace(collections_of(loaded), embedders)
         self.pipeline.policy = loaded.rulebook.policy
         self._announce(loaded)

@@ -153,6 +153,8 @@ class IdentityStore:
         """A new key in place of an old one, which lives on for the overlap. Raises NotFound."""
         async with self._database.session() as session:
             old = await self._find(session, key_id)
+            if old.revoked_at is not None:
+                raise Conflict(f"Key {old.prefix}... is revoked; create a new one.")
             ends = time.time() + overlap_seconds
             made = await self._add_key(session, old.team, old.name, None, old.debug)
             old.expires_at = min(ends, old.expires_at) if old.expires_at is not None else ends

@@ -19,7 +19,7 @@ from gateway.pricing.table import PriceTable
 
 # Without a cap of the caller's, a reply of this many tokens is reserved for.
 ASSUMED_OUTPUT = 4096
-# An upper bound for any language: a token has two bytes or more.
+# What is set aside for a prompt: in nearly any text a token has two bytes or more, in English about four.
 BYTES_PER_TOKEN_BOUND = 2
 BYTES_PER_TOKEN = 4
 # An SSE chunk of some 200 bytes carries about one token.
@@ -51,6 +51,8 @@ class Ledger:
         self.prices = prices
         self.observe = observe
         self.clock = clock
+        # What sources may add to a prompt; part of what is set aside for a call on the RAG path.
+        self.context_tokens = 0
         # Costs closed here and not yet in the database, by team: what other processes cannot see.
         self.unshipped: dict[str, int] = {}
 
@@ -123,6 +125,8 @@ class Ledger:
         if rates is None:
             return 0
         tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
+        if arm.path == "rag":
+            tokens_in += self.context_tokens
         limit = ASSUMED_OUTPUT if call.output_limit is None else max(0, call.output_limit)
         pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
         return -(-pico // 1000)

@@ -108,8 +108,11 @@ class Journal:
             raise AccountingUnavailable(UNAVAILABLE, retry_after_seconds=1) from fault
         if written != len(framed):
             # A disk that fills up takes the first part of a write and refuses the rest.
-            with contextlib.suppress(OSError):
+            try:
                 os.ftruncate(self._file, self.offset)
+            except OSError:
+                # The torn record stays and would hide what comes after it: what comes goes into a new file.
+                self.offset = self._segment_bytes
             raise AccountingUnavailable(UNAVAILABLE, retry_after_seconds=1)
         self.offset += written
         self._dirty.set()

@@ -74,6 +74,24 @@ class Catalogue:
         tuned = self._tuned.get(name)
         return (tuned[0], self.models.lines[tuned[0]]) if tuned else None
 
+    def knows_line(self, reference: str) -> bool:
+        """Whether `line`, `line@v2`, `line@champion` or `line@challenger` stands for a version that exists."""
+        found = self.line_of(reference)
+        if found is None:
+            return False
+        try:
+            self._number(reference, found[1])
+        except ModelNotFound:
+            return False
+        return True
+
+    def knows_model(self, name: str) -> bool:
+        """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
+        if name in {AUTO, ANY, ""}:
+            return False
+        models = self.models.models
+        return name in models or self.knows_line(name) or (ANY in models and not name.startswith(COLLECTION))
+
     def readable(self, collection: str, team: str) -> bool:
         """Whether a team may read a collection: it is named there, or `*` is. Nobody by default."""
         entry = self.knowledge.collections.get(collection)

@@ -6,7 +6,7 @@ from gateway.core.call import Call, Principal
 from gateway.core.decision import Facts
 from gateway.core.document import Document
 from gateway.core.errors import BadConfiguration
-from gateway.policy.catalogue import Catalogue, Way
+from gateway.policy.catalogue import AUTO, Catalogue, Way
 from gateway.policy.condition import Check
 from gateway.policy.decide import NAMED, SERVES, Policy, Rule
 from gateway.policy.routing_file import CONDITIONS, RoutingFile, RuleEntry, UseEntry, WayEntry
@@ -114,18 +114,16 @@ def _use_faults(use: UseEntry, document: Document, place: tuple[str | int, ...],
     ways += [(fallback, (*place, "fallback", index)) for index, fallback in enumerate(use.fallback)]
     for way, here in ways:
         yield from _unknown(way.collections, document, (*here, "collections"), catalogue)
-        if way.line and catalogue.line_of(way.line) is None:
-            yield document.fault((*here, "line"), f"model line {way.line!r} is not in models.yaml.")
-        if way.model and not _known_model(way.model, catalogue):
-            yield document.fault((*here, "model"), f"model {way.model!r} is not in models.yaml, and there is no '*'.")
+        if way.line and not catalogue.knows_line(way.line):
+            yield document.fault((*here, "line"), f"{way.line!r} is no line, or no version of one, in models.yaml.")
+        if way.model and not catalogue.knows_model(way.model):
+            yield document.fault((*here, "model"), _unknown_model(way.model))
     for index, target in enumerate(use.targets):
         here = (*place, "targets", index)
-        if target.line and catalogue.line_of(target.line) is None:
-            yield document.fault((*here, "line"), f"model line {target.line!r} is not in models.yaml.")
-        if target.model and not _known_model(target.model, catalogue):
-            yield document.fault(
-                (*here, "model"), f"model {target.model!r} is not in models.yaml, and there is no '*'."
-            )
+        if target.line and not catalogue.knows_line(target.line):
+            yield document.fault((*here, "line"), f"{target.line!r} is no line, or no version of one, in models.yaml.")
+        if target.model and not catalogue.knows_model(target.model):
+            yield document.fault((*here, "model"), _unknown_model(target.model))
 
 
 def _unknown(
@@ -136,6 +134,7 @@ def _unknown(
             yield document.fault((*place, index), f"collection {name!r} is not in knowledge.yaml.")
 
 
-def _known_model(name: str, catalogue: Catalogue) -> bool:
-    models = catalogue.models.models
-    return name in models or "*" in models or catalogue.line_of(name) is not None
+def _unknown_model(name: str) -> str:
+    if name == AUTO:
+        return "'auto' is what callers say to leave the choice to this file; name the model here."
+    return f"model {name!r} is not in models.yaml, and there is no '*'."

@@ -85,9 +85,10 @@ def load(texts: Texts) -> Rulebook:
     routing = read("routing.yaml", RoutingFile)
     if models is None or knowledge is None or teams is None or routing is None:
         raise BadConfiguration(faults)
-    faults.extend(_cross_faults(models, knowledge))
+    catalogue = Catalogue(models[1], knowledge[1])
+    faults.extend(_cross_faults(models, knowledge, catalogue))
     try:
-        policy = compile_policy(routing[1], routing[0], Catalogue(models[1], knowledge[1]), texts.hash)
+        policy = compile_policy(routing[1], routing[0], catalogue, texts.hash)
     except BadConfiguration as bad:
         faults.extend(bad.faults)
     if faults:
@@ -95,7 +96,9 @@ def load(texts: Texts) -> Rulebook:
     return Rulebook(policy, models[1], knowledge[1], teams[1])
 
 
-def _cross_faults(models: tuple[Document, ModelsFile], knowledge: tuple[Document, KnowledgeFile]) -> Iterator[str]:
+def _cross_faults(
+    models: tuple[Document, ModelsFile], knowledge: tuple[Document, KnowledgeFile], catalogue: Catalogue
+) -> Iterator[str]:
     """What one file says of another: upstreams, collections and lines that are named must exist."""
     document, file = models
     for name, entry in file.models.items():
@@ -107,23 +110,28 @@ def _cross_faults(models: tuple[Document, ModelsFile], knowledge: tuple[Document
                 place = ("lines", name, "versions", index, "upstream")
                 yield document.fault(place, f"upstream {version.upstream!r} is not defined above.")
         if line.successor is not None:
-            yield from _successor_faults(name, line.successor, document, file, knowledge[1])
-    yield from _knowledge_faults(*knowledge, file)
+            yield from _successor_faults(name, line.successor, document, catalogue)
+    yield from _knowledge_faults(*knowledge, file, catalogue)
 
 
-def _successor_faults(
-    name: str, successor: SuccessorEntry, document: Document, file: ModelsFile, knowledge: KnowledgeFile
-) -> Iterator[str]:
+def _successor_faults(name: str, successor: SuccessorEntry, document: Document, catalogue: Catalogue) -> Iterator[str]:
     here = ("lines", name, "successor")
-    if successor.line and successor.line.partition("@")[0] not in file.lines:
-        yield document.fault((*here, "line"), f"line {successor.line!r} is not defined.")
+    if successor.line and not catalogue.knows_line(successor.line):
+        yield document.fault((*here, "line"), f"{successor.line!r} is no line, or no version of one.")
+    if successor.model and not catalogue.knows_model(successor.model):
+        yield document.fault((*here, "model"), f"model {successor.model!r} is not defined above.")
     for collection in successor.collections:
-        if collection not in knowledge.collections:
+        if collection not in catalogue.knowledge.collections:
             yield document.fault((*here, "collections"), f"collection {collection!r} is not in knowledge.yaml.")
 
 
-def _knowledge_faults(document: Document, settings: KnowledgeFile, file: ModelsFile) -> Iterator[str]:
+def _knowledge_faults(
+    document: Document, settings: KnowledgeFile, file: ModelsFile, catalogue: Catalogue
+) -> Iterator[str]:
     for name, entry in settings.collections.items():
+        if entry.model and not catalogue.knows_model(entry.model):
+            place = ("collections", name, "model")
+            yield document.fault(place, f"model {entry.model!r} is not in models.yaml, and there is no '*'.")
         if entry.embedder and entry.embedder not in settings.embedders:
             place = ("collections", name, "embedder")
             yield document.fault(place, f"embedder {entry.embedder!r} is not defined under embedders.")

@@ -1,5 +1,6 @@
 """policies/models.yaml: upstreams, models, and fine-tuned models as lines of versions."""
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from gateway.core.document import UNTOLD, Written
 
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# The transport writes these from the address and the body.
+OWN_HEADERS = frozenset({"host", "content-length", "connection", "transfer-encoding", "authorization"})
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -29,6 +33,15 @@ def _is_base_url(value: str) -> str:
     if not url.isascii() or " " in url or parts.port == 0:  # `port` raises ValueError for what is none
         raise ValueError("its host and path must be plain ASCII without spaces, its port between 1 and 65535")
     return value
+
+
+def _may_be_sent(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in OWN_HEADERS:
+            raise ValueError(f"{name!r} is no header that can be set here")
+        if not value.isascii() or not value.isprintable():
+            raise ValueError(f"the value of {name!r} must be printable ASCII on one line")
+    return headers
 
 
 Secret = Annotated[str, AfterValidator(_is_secret_reference)]
@@ -57,7 +70,7 @@ class UpstreamEntry(Written):
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     transport: Literal["http1", "httpx"] = "http1"
     provider: str | None = None
-    headers: dict[str, str] = {}
+    headers: Annotated[dict[str, str], AfterValidator(_may_be_sent)] = {}
     supports: Supports = Supports()
     timeouts: Limits = Limits()
     attempts: Annotated[int, Field(ge=1, le=5)] = 2

@@ -179,7 +179,8 @@ class _Chain:
             else:
                 self.book.void()
             return None
-        if reply.status >= 500 or reply.status == 429:
+        # A 429 is the provider's word to one account about its pace; the target itself is well.
+        if reply.status >= 500:
             breaker.failed()
         else:
             breaker.succeeded()

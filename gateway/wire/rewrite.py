@@ -19,7 +19,9 @@ def rewritten(call: Call, arm: Arm, *, may_ask_usage: bool, block: str | None = 
     sources (`block`), which go in just before the last user turn. Every other value keeps its bytes.
     """
     changes: dict[str, Any] = {}
-    if arm.model != call.model and arm.path != "passthrough":
+    # A body that names its model twice is read one way here and perhaps the other way upstream: then one is left.
+    twice = call.inbound.body.count(b'"model"') > 1
+    if (arm.model != call.model or twice) and arm.path != "passthrough":
         changes["model"] = arm.model
     injected = call.stream and may_ask_usage and not call.include_usage and call.endpoint in STREAM_OPTIONS
     body = call.inbound.body
