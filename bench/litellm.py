@@ -79,6 +79,8 @@ class LiteLlm:
             "LITELLM_LOG": "ERROR",
             "LITELLM_MASTER_KEY": self.key,
         }
+        # Only its own modules: none of this repository's may take the place of one of them.
+        del variables["PYTHONPATH"]
         command = [str(PROGRAM), "--config", str(config), "--host", "127.0.0.1", "--port", str(self.port)]
         self.process = Process([*command, "--num_workers", "1"], on, folder / "log", variables)
         try:

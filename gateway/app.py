@@ -5,7 +5,7 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -56,6 +56,7 @@ OPERATOR = Principal(team="gateway", key_id="", key_name="")
 POLL_SECONDS = 0.25
 KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("gateway.app")
@@ -88,16 +89,9 @@ class Gateway:
         self.upstreams = Upstreams(self.transports, environment, self.clock)
         self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
         self.poster = JsonPoster()
-        self.library = Library(
-            SqliteStore(settings.data / "knowledge.db"),
-            collections_of(self.loaded),
-            embedders_of(self.loaded, environment, self.poster.post),
-            booked=lambda use: self._embedded(OPERATOR, use),
-        )
-        self.paths = Paths(
-            self.upstreams,
-            Sources(self.library, self.loaded.rulebook.knowledge.context_tokens, self._retrieved, self._embedded),
-        )
+        self.library = self._make_library()
+        context_tokens = self.loaded.rulebook.knowledge.context_tokens
+        self.paths = Paths(self.upstreams, Sources(self.library, context_tokens, self._retrieved, self._embedded))
         self.sender = Sender(self.upstreams, self._tried)
         self.pipeline = Pipeline(
             self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.clock
@@ -114,7 +108,16 @@ class Gateway:
         self._signature = signature(settings.policies)
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
+        self._hashes: set[str] = set()
         self._announce(self.loaded)
+
+    def _make_library(self) -> Library:
+        return Library(
+            SqliteStore(self.settings.data / "knowledge.db"),
+            collections_of(self.loaded),
+            embedders_of(self.loaded, self._environment, self.poster.post),
+            booked=lambda use: self._embedded(OPERATOR, use),
+        )
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
@@ -155,13 +158,13 @@ class Gateway:
         await self._load_spent()
         await self.books.keep_policy(self.loaded.texts.hash, self.loaded.texts.files)
         self.shipper.start()
-        self._task("policies", self._watch_policies())
-        self._task("identity", self._watch_identity())
-        self._task("gauges", self._tick())
+        self._task("policies", self._watch_policies)
+        self._task("identity", self._watch_identity)
+        self._task("gauges", self._tick)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
                 await self.library.sync()
-            self._task("library", self.library.watch())
+            self._task("library", self.library.watch)
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -184,8 +187,8 @@ class Gateway:
         await self.database.close()
         self.call_log.flush()
 
-    def _task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.create_task(_kept_up(name, work), name=name))
 
     async def _watch_policies(self) -> None:
         while True:
@@ -228,7 +231,10 @@ class Gateway:
     def _announce(self, loaded: Loaded) -> None:
         on, models = self.instruments, loaded.rulebook.models
         on.reloads.labels("loaded").inc()
-        on.policy.clear()
+        # Set to 0 and not cleared: with several workers a series that is dropped here lives on in the others' files.
+        for known in self._hashes - {loaded.texts.hash}:
+            on.policy.labels(known).set(0)
+        self._hashes.add(loaded.texts.hash)
         on.policy.labels(loaded.texts.hash).set(1)
         tuned = {version.id for line in models.lines.values() for version in line.versions}
         ids = {entry.id or name for name, entry in models.models.items()}
@@ -300,6 +306,19 @@ class Gateway:
         self.instruments.retrieval.observe(seconds)
         for collection in collections:
             self.instruments.results.labels(collection, result).inc()
+
+
+async def _kept_up(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a watcher, and again when a fault of ours ends it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            # A watcher that died unseen would leave old keys or an old policy in force for ever.
+            log.exception("watcher_failed", extra={"fields": {"watcher": name}})
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 def _instruments() -> tuple[CollectorRegistry, Instruments]:

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import uvicorn
@@ -16,6 +18,8 @@ from gateway.core.settings import Settings, environment
 from gateway.db.schema import upgrade
 from gateway.http.log import configure
 
+PARENT_SECONDS = 0.5
+
 
 class DrainingServer(uvicorn.Server):
     """Says `not ready` on the first signal, before it stops to listen."""
@@ -24,7 +28,14 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """The first SIGTERM or SIGINT begins the drain; the second ends it."""
-        self.gateway.ready = False
+        first, self.gateway.ready = self.gateway.ready, False
+        delay = self.gateway.settings.drain_delay_seconds
+        if first and delay:
+            # Balancers need some seconds to see that this process is not ready; calls they still send are served.
+            timer = threading.Timer(delay, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+            return
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn types the frame it never uses
 
     @contextlib.contextmanager
@@ -42,6 +53,8 @@ def serve_process(found: Settings, *, worker: int, access_log: bool) -> int:
     """Serves until told to stop. Raises BadConfiguration before it listens to anybody."""
     configure(os.environ.get("GATEWAY_LOG_LEVEL", "INFO"))
     warn_open(found)
+    if found.workers > 1:
+        threading.Thread(target=_follow, args=(os.getppid(),), name="follow", daemon=True).start()
     gateway = Gateway(found, environment(), worker=worker, access_log=access_log)
     listener = bind(found, shared=found.workers > 1)
     if found.metrics_port is not None and worker == 0:
@@ -70,3 +83,10 @@ async def _serve(server: DrainingServer, listener: socket.socket) -> None:
     # Before anything is announced: a database that is away is a setting to mend, not a fault of the server's.
     await upgrade(server.gateway.database)
     await server.serve(sockets=[listener])
+
+
+def _follow(supervisor: int) -> None:
+    """Drains this worker when its supervisor is gone: nobody would replace it, and nobody could stop it."""
+    while os.getppid() == supervisor:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -91,6 +91,8 @@ class AccountingUnavailable(GatewayError):
 
 
 class Draining(GatewayError):
+    """Nobody reads this one either: it names the outcome of a call that the end of a drain cut off."""
+
     status, kind, code = 503, "server_error", "draining"
 
 

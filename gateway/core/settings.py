@@ -26,6 +26,7 @@ class Settings(Value, frozen=True):
     pepper: str | None = None
     max_body_bytes: int = 32 * 1024 * 1024
     drain_seconds: float = 30.0
+    drain_delay_seconds: float = 0.0
     workers: int = 1
 
 
@@ -68,6 +69,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         admin_key=admin_key,
         pepper=secret(environment.get("GATEWAY_KEY_PEPPER"), environment, faults, "GATEWAY_KEY_PEPPER"),
         max_body_bytes=number("GATEWAY_MAX_BODY_BYTES", 32 * 1024 * 1024) or 0,
+        drain_delay_seconds=float(number("GATEWAY_DRAIN_DELAY_SECONDS", 0) or 0),
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,
     )

@@ -8,7 +8,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from gateway.core.call import Headers, Inbound
 from gateway.core.clock import Clock
-from gateway.core.errors import BodyTooLarge, CallerLeft, Draining, GatewayError
+from gateway.core.errors import BodyTooLarge, CallerLeft, GatewayError
 from gateway.core.ids import new_id
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -25,7 +25,7 @@ ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 
 class Proxy:
-    """Serves the mount. `draining` refuses new calls; `in_flight` counts those being served."""
+    """Serves the mount. `in_flight` counts the calls being served."""
 
     def __init__(self, pipeline: Pipeline, models: Models, log: CallLog, clock: Clock, max_body_bytes: int) -> None:
         self._pipeline = pipeline
@@ -34,7 +34,6 @@ class Proxy:
         self._clock = clock
         self._max_body_bytes = max_body_bytes
         self.in_flight = 0
-        self.draining = False
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One request. Never raises for what a caller did; a fault of ours is a 500 in OpenAI's shape."""
@@ -48,7 +47,6 @@ class Proxy:
         self.in_flight += 1
         status = 200
         try:
-            self._admit()
             inbound = Inbound(
                 method=scope["method"],
                 path=path,
@@ -79,10 +77,6 @@ class Proxy:
             caller.unwatch()
             self.in_flight -= 1
             self._log.call(scope["method"], path, status, request_id, self._clock.monotonic() - started)
-
-    def _admit(self) -> None:
-        if self.draining:
-            raise Draining("The gateway is shutting down.", retry_after_seconds=1)
 
 
 class HttpCaller:

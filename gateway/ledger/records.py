@@ -71,7 +71,11 @@ class Void(msgspec.Struct, frozen=True, gc=False, tag="v"):
     event_id: str
 
 
-Record = Intent | Progress | Final | Void
+class Unreadable(msgspec.Struct, frozen=True, gc=False, tag="u"):
+    """A record that is whole but not of a kind this version knows: another version wrote it."""
+
+
+Record = Intent | Progress | Final | Void | Unreadable
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -86,6 +90,8 @@ def frame(record: Record) -> bytes:
 def read_frames(data: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
     """Records from `offset` on, each with the offset after it; ends at the first torn or damaged one.
 
+    A whole record that cannot be understood comes as Unreadable: whoever reads must not delete its file.
+
     A full disk tears a write in two and a crash may leave half a record: that tail was never promised.
     """
     while offset + HEAD.size <= len(data):
@@ -97,8 +103,8 @@ def read_frames(data: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
         if zlib.crc32(payload) != checksum:
             return
         try:
-            record = _decoder.decode(payload)
+            record: Record = _decoder.decode(payload)
         except msgspec.DecodeError:
-            return
+            record = Unreadable()
         offset = end
         yield record, offset

@@ -12,7 +12,7 @@ from gateway.core.clock import utc_day
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
 from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN, priced
-from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, read_frames
+from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Unreadable, Void, read_frames
 from gateway.pricing.table import PriceTable
 
 
@@ -25,11 +25,18 @@ class Leftover(msgspec.Struct):
     finals: list[UsageEvent]
     decisions: list[DecisionRecord]
     orphans: list[UsageEvent]
+    unreadable: int = 0
 
     def remove(self) -> None:
-        """Deletes the files: everything in them is in the database."""
+        """Deletes the files: everything in them is in the database.
+
+        Those with records that this version cannot read are kept as `*.unreadable`, for the version that can.
+        """
         for segment in self.segments:
-            segment.unlink(missing_ok=True)
+            if self.unreadable:
+                segment.rename(segment.with_suffix(".unreadable"))
+            else:
+                segment.unlink(missing_ok=True)
         self.lock_path.unlink(missing_ok=True)
         os.close(self.lock)
 
@@ -71,6 +78,7 @@ def _read(lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) 
     decisions: list[DecisionRecord] = []
     intents: dict[str, UsageEvent] = {}
     passed: dict[str, int] = {}
+    unreadable = 0
     for segment in segments:
         with contextlib.suppress(FileNotFoundError):
             for record, _ in read_frames(segment.read_bytes()):
@@ -88,8 +96,10 @@ def _read(lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) 
                             decisions.append(decision)
                     case Void(event_id):
                         intents.pop(event_id, None)
+                    case Unreadable():
+                        unreadable += 1
     orphans = [resolved(event, passed.get(event.id, 0), prices) for event in intents.values()]
-    return Leftover(lock, lock_path, segments, finals, decisions, orphans)
+    return Leftover(lock, lock_path, segments, finals, decisions, orphans, unreadable)
 
 
 def resolved(event: UsageEvent, passed_bytes: int, prices: PriceTable) -> UsageEvent:

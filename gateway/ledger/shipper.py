@@ -69,6 +69,9 @@ class Shipper:
         # The dead process counted its finals in its own metrics; the orphans nobody has counted.
         for event in leftover.orphans:
             self._observe(event)
+        if leftover.unreadable:
+            fields = {"records": leftover.unreadable, "kept_as": "*.unreadable"}
+            log.error("journal_unreadable", extra={"fields": fields})
         if events:
             log.info(
                 "journal_recovered",

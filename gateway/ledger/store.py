@@ -28,8 +28,8 @@ ROWS_AT_ONCE = 500
 class Amounts(Value, frozen=True):
     """Sums over rows. A cost that is partly unknown says so by `unpriced`; it is never counted as 0.
 
-    calls: calls that ended. attempts: rows. Token counts are the provider's; cached is a part of input and
-    reasoning a part of output. cost_nano_usd: of the rows that have a price.
+    calls: calls that ended. attempts: tries that were sent; a call refused here has none. Token counts are the
+    provider's; cached is a part of input and reasoning a part of output. cost_nano_usd: of rows that have a price.
     """
 
     group: dict[str, str | None]
@@ -106,7 +106,7 @@ class LedgerStore:
         query = select(
             *columns,
             func.coalesce(func.sum(_one_if(rows.last)), 0),
-            func.count(),
+            func.coalesce(func.sum(_one_if(rows.attempt > 0)), 0),
             *(func.coalesce(func.sum(column), 0) for column in _SUMMED),
             func.coalesce(func.sum(_one_if(rows.cost_status == "unpriced")), 0),
             func.coalesce(func.sum(_one_if(rows.usage_source == "estimated")), 0),
@@ -119,7 +119,7 @@ class LedgerStore:
             query = query.where(rows.team == team)
         async with self._database.session() as session:
             found = (await session.execute(query.group_by(*columns))).all()
-        sums = [_amounts(by, row) for row in found if row[len(by) + 1]]
+        sums = [_amounts(by, row) for row in found if row[len(by)] or row[len(by) + 1]]
         return sorted(sums, key=lambda amounts: (-amounts.cost_nano_usd, [str(g) for g in amounts.group.values()]))
 
     def _group(self, name: str) -> Any:

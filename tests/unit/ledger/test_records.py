@@ -4,7 +4,7 @@ import zlib
 import msgspec
 import pytest
 
-from gateway.ledger.records import HEAD, MAX_RECORD, Final, frame, read_frames
+from gateway.ledger.records import HEAD, MAX_RECORD, Final, Unreadable, frame, read_frames
 from tests.fakes.calls import closed
 
 ONE = frame(Final(closed(1)))
@@ -36,7 +36,9 @@ def test_reading_ends_at_the_first_damage(tail: bytes) -> None:
     assert ids(ONE + tail) == ["call_1.1"]
 
 
-def test_a_whole_record_of_an_unknown_kind_ends_the_reading() -> None:
-    """Written by a newer version: refusing to go on is better than skipping money."""
+def test_a_whole_record_of_an_unknown_kind_is_told_and_hides_nothing_behind_it() -> None:
+    """Another version wrote it: what can be read is booked, and the file is kept for who can read the rest."""
     payload = msgspec.msgpack.encode({"type": "z"})
-    assert ids(HEAD.pack(len(payload), zlib.crc32(payload)) + payload + ONE) == []
+    data = HEAD.pack(len(payload), zlib.crc32(payload)) + payload + ONE
+    assert [type(record) for record, _ in read_frames(data)] == [Unreadable, Final]
+    assert len(ids(data)) == 1

@@ -1,9 +1,12 @@
+import zlib
 from pathlib import Path
+
+import msgspec
 
 from gateway.core.usage import Usage
 from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Final, Intent, Progress, Record, Void, frame
+from gateway.ledger.records import HEAD, Final, Intent, Progress, Record, Void, frame
 from gateway.ledger.recovery import Leftover, leftovers
 from tests.fakes.books import prices
 from tests.fakes.calls import closed
@@ -81,3 +84,16 @@ def test_an_end_replaces_what_was_guessed(tmp_path: Path) -> None:
     assert left.orphans == []
     assert left.finals == [closed(1)]
     left.keep()
+
+
+def test_a_journal_with_records_of_another_version_is_kept_beside_the_books(tmp_path: Path) -> None:
+    """Deleting it would lose money that this version cannot see."""
+    payload = msgspec.msgpack.encode({"type": "z"})
+    (tmp_path / "j_dead.lock").touch()
+    segment = tmp_path / "j_dead-000000.journal"
+    segment.write_bytes(HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
+    (leftover,) = leftovers(tmp_path, "j_other", prices())
+    assert leftover.unreadable == 1
+    leftover.remove()
+    assert not segment.exists()
+    assert segment.with_suffix(".unreadable").exists()

@@ -54,7 +54,7 @@ def test_faults_of_all_files_come_at_once() -> None:
         ("rules: [{name: r}]", "policies/routing.yaml:1:9: 0: a rule has either use or refuse"),
         ("rules: [{name: r, use: {path: rag}}]", "policies/routing.yaml:1:19: use: path rag names its collections"),
         ("rules: [{name: r, use: {path: direct, line: tone}}]", "line belongs to path fine_tuned"),
-        ("rules: [{name: r, use: {path: fine_tuned, line: tune}}]", "'tune' is no line, or no version of one, in models.yaml"),
+        ("rules: [{name: r, use: {path: fine_tuned, line: tune}}]", "'tune' is no line, or no version of one"),
         ("rules: [{name: r, use: {path: rag, collections: [x]}}]", "collection 'x' is not in knowledge.yaml"),
         ("rules: [{name: r, use: {path: direct, targets: [{}]}}]", "a target names either a model or a line"),
         ("rules: [{name: r, use: {path: direct, targets: [{model: a, weight: 0}]}}]", "weight is 0"),
@@ -89,7 +89,7 @@ def test_each_fault_of_a_rule_is_named_at_its_place(routing: str, fault: str) ->
         ),
         (
             f"{UPSTREAM}lines: {{l: {{versions: {VERSIONS}, successor: {{path: fine_tuned, line: other}}}}}}",
-            "line 'other' is not defined",
+            "'other' is no line, or no version of one",
         ),
     ],
 )
