@@ -177,15 +177,17 @@ class Relay:
 
     async def _pass_on(self, reply: Reply, tap: UsageTap) -> None:
         editor, entry, caller = self._prepared.editor, self._entry, self._caller
-        noted = self._clock.monotonic()
+        monotonic = self._clock.monotonic
+        noted = monotonic()
         while chunk := await reply.read():
-            self._mark_first_byte()
+            if self._first_byte is None:
+                self._mark_first_byte()
             out = tap.feed(chunk) if editor is None else editor.feed(tap.feed(chunk))
-            if not entry.closed and self._ends(out, tap):
+            if self._ends(out, tap) and not entry.closed:
                 self._close(self._ended(reply.status, tap.usage or self._delivered(tap)))
             if out:
                 await caller.write(out)
-            now = self._clock.monotonic()
+            now = monotonic()
             if now - noted > PROGRESS_SECONDS and not entry.closed:
                 noted = now
                 entry.progress(tap.passed_bytes)

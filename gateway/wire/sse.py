@@ -32,6 +32,9 @@ class EventCutter:
     def feed(self, chunk: bytes) -> bytes:
         """The bytes up to the end of the last whole event so far; the rest is held."""
         if not self._held:
+            # One event or several, whole: what nearly every read is.
+            if chunk.endswith(b"\n\n"):
+                return chunk
             cut = _last_end(chunk, 0)
             if cut == len(chunk):
                 return chunk
@@ -92,7 +95,9 @@ class UsageTap:
     def feed(self, chunk: bytes) -> bytes:
         """What goes to the caller for this read: the read itself."""
         self._keep(chunk)
-        self._scan(self._cutter.feed(chunk))
+        block = self._cutter.feed(chunk)
+        if USAGE in block:
+            self._scan(block)
         return chunk
 
     def finish(self) -> bytes:
@@ -137,6 +142,8 @@ class UsageStrip(UsageTap):
         # A closing brace before a blank line closes the event's own object, so this null is its own.
         block = block.replace(CLOSING_NULL, b"}\n\n")
         at = block.find(USAGE)
+        if at < 0:
+            return block
         separator = b"\r\n\r\n" if block.endswith(b"\r\n\r\n") else b"\n\n"
         out = []
         start = 0
