@@ -230,7 +230,7 @@ class Gateway:
 
     def _announce(self, loaded: Loaded) -> None:
         on, models = self.instruments, loaded.rulebook.models
-        on.reloads.labels("loaded").inc()
+        on.reloads.labels("ok").inc()
         # Set to 0 and not cleared: with several workers a series that is dropped here lives on in the others' files.
         for known in self._hashes - {loaded.texts.hash}:
             on.policy.labels(known).set(0)
