@@ -51,8 +51,9 @@ class Names(Value, frozen=True, cache_hash=True):
 class Decision(Value, frozen=True):
     """Where a call goes. arms[0] was chosen; the others are fallbacks, in order.
 
-    trace: for each rule that the call's names did not rule out, its number and the place of its first
-    condition that did not hold, -1 when it held; `Policy.steps` gives it in words, the other rules included.
+    trace: the number of the rule that held with -1, last; before it, of rules that failed at another place than
+    their first condition that looks at more than names, the number and that place. `Policy.steps` gives the whole
+    story in words.
     names: what the rules compared, for a replay. successor_of: the line whose end moved the call here.
     refusal: what the caller is told when a rule refuses; there are no arms then.
     """

@@ -114,7 +114,7 @@ class Policy(Value, frozen=True):
             place = places.get(number)
             if place is None:
                 named = enumerate(rule.checks[: rule.named])
-                place = next((at for at, check in named if check(call, principal, facts) is not True), 0)
+                place = next((at for at, check in named if check(call, principal, facts) is not True), rule.named)
             steps.append(Step(rule.name, None if place == HELD else rule.keys[place]))
         return tuple(steps)
 
@@ -135,7 +135,10 @@ def decide(
             if verdict is True:
                 continue
             if verdict is False:
-                trace.append((number, place))
+                # Most fail at the first check that was left to make; saying so for each of a thousand costs more
+                # than the checks.
+                if place != checks[0][0]:
+                    trace.append((number, place))
                 break
             return verdict
         else:
