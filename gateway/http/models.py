@@ -60,11 +60,10 @@ class Models:
         if not name:
             body: object = {"object": "list", "data": listed}
         else:
-            body = next((model for model in listed if model.get("id") == name), None)
+            body = next((model for model in listed if model.get("id") == name), None) or version_of(catalogue, name)
             if body is None:
-                raise ModelNotFound(
-                    f"The model {name!r} does not exist or you do not have access to it.", param="model"
-                )
+                message = f"The model {name!r} does not exist or you do not have access to it."
+                raise ModelNotFound(message, param="model")
         headers = ((b"content-type", b"application/json"), (b"x-request-id", inbound.request_id.encode()))
         await caller.whole(200, headers, msgspec.json.encode(body))
 
@@ -114,3 +113,12 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
     named = {name: entry for name, entry in catalogue.models.models.items() if name != ANY}
     models += [Model(name, "model", created, entry.upstream) for name, entry in named.items()]
     return [msgspec.to_builtins(model) for model in models]
+
+
+def version_of(catalogue: Catalogue, name: str) -> dict[str, Any] | None:
+    """A version of a line under a name that callers may send but no list shows; None for any other name."""
+    if not catalogue.knows_line(name):
+        return None
+    version = catalogue.version(name)
+    ends = version.shutdown_date.isoformat() if version.shutdown_date is not None else None
+    return dict(msgspec.to_builtins(Model(name, "model", int(time.time()) // 86400 * 86400, "switchyard", ends)))

@@ -15,6 +15,9 @@ HEAD = struct.Struct("<II")
 MAX_RECORD = 4 * 1024 * 1024
 
 
+NO_NAMES = Names("", "", "", "", False, None, (), ())
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     """A decision and the facts it stood on, as it will be asked for months later."""
 
@@ -32,13 +35,14 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     model: str
     line: str | None
     policy_hash: str
-    names: Names
     trace: Trace
     draw: float
     budget_used: float | None
     signals: tuple[tuple[str, float], ...]
     refusal: str | None = None
     successor_of: str | None = None
+    # A field that is added later has a default: journals of the version before must stay readable.
+    names: Names = NO_NAMES
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False, tag="i"):

@@ -21,7 +21,8 @@ class Observer:
         self._known_models: frozenset[str] = frozenset()
         self._seen: set[str] = set()
         self._requests: dict[tuple[str, str, str, str, str], Any] = {}
-        self._kinds: dict[tuple[str, str, str, str], tuple[Any, Any]] = {}
+        self._tokens: dict[tuple[str, str, str, str], Any] = {}
+        self._costs: dict[tuple[str, str, str, str], Any] = {}
         self._paths: dict[str, tuple[Any, Any, Any]] = {}
         self._decisions: dict[tuple[str, str], Any] = {}
 
@@ -70,12 +71,16 @@ class Observer:
             if not tokens and not nano:
                 continue
             key = (event.team, event.path, model, kind)
-            children = self._kinds.get(key)
-            if children is None:
-                children = self._kinds[key] = (self._on.tokens.labels(*key), self._on.cost.labels(*key))
-            children[0].inc(tokens)
+            counted = self._tokens.get(key)
+            if counted is None:
+                counted = self._tokens[key] = self._on.tokens.labels(*key)
+            counted.inc(tokens)
+            # A series that stands at 0 would say that an unpriced model is free.
             if nano:
-                children[1].inc(nano / NANO_PER_USD)
+                spent = self._costs.get(key)
+                if spent is None:
+                    spent = self._costs[key] = self._on.cost.labels(*key)
+                spent.inc(nano / NANO_PER_USD)
 
     def _count_call(self, event: UsageEvent, model: str) -> None:
         error = event.error or "none"

@@ -76,14 +76,18 @@ class Catalogue:
 
     def knows_line(self, reference: str) -> bool:
         """Whether `line`, `line@v2`, `line@champion` or `line@challenger` stands for a version that exists."""
-        found = self.line_of(reference)
-        if found is None:
-            return False
         try:
-            self._number(reference, found[1])
+            self.version(reference)
         except ModelNotFound:
             return False
         return True
+
+    def version(self, reference: str) -> VersionEntry:
+        """The version that a known line reference stands for today. Raises ModelNotFound for another name."""
+        found = self.line_of(reference)
+        if found is None:
+            raise _no_model(reference)
+        return found[1].versions[self._number(reference, found[1]) - 1]
 
     def knows_model(self, name: str) -> bool:
         """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
