@@ -1,6 +1,7 @@
 """Teams and keys in the database."""
 
 import contextlib
+import re
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.call import Principal
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.core.ids import new_id
 from gateway.core.values import Value
 from gateway.db.engine import Database
@@ -17,6 +18,8 @@ from gateway.db.store import bump, version_of
 from gateway.identity.keys import SHOWN, Key, digest_of, new_key
 from gateway.identity.tables import ApiKeyRow, TeamRow
 
+# As policy files name teams.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SUBJECT = "identity"
 
 
@@ -70,6 +73,8 @@ class IdentityStore:
 
     async def create_team(self, name: str, title: str = "", budget_nano_usd: int | None = None) -> Team:
         """A new team. Raises Conflict when the name is taken."""
+        if not _NAME.fullmatch(name):
+            raise InvalidRequest(f"{name!r} is no team name; it takes letters, digits, '.', '_' and '-'.", param="name")
         row = TeamRow(name=name, title=title, monthly_budget_nano_usd=budget_nano_usd, created_at=time.time())
         try:
             async with self._database.session() as session:

@@ -8,7 +8,7 @@ from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Decision, Facts, Names, NeedsKnowledge, Step, Trace
 from gateway.core.errors import ModelNotFound
 from gateway.core.values import Value
-from gateway.policy.catalogue import Catalogue, Way
+from gateway.policy.catalogue import Catalogue, Resolved, Way
 from gateway.policy.condition import Check
 from gateway.policy.routing_file import TestEntry
 
@@ -164,7 +164,7 @@ def _gone(policy: Policy, rule: Rule, call: Call, principal: Principal, facts: F
         return msgspec.structs.replace(decision, arms=(_passthrough(policy.catalogue, rule, call, principal, facts),))
     way = next((way for end, way in rule.ways if facts.draw < end), rule.ways[-1][1])
     chosen = policy.catalogue.resolve(way, call.model, principal.team, facts.today)
-    arms = [chosen.arm]
+    arms = [_served(chosen, call)]
     for fallback in rule.fallbacks:
         # What the rule falls back on may be gone by now; that must not cost a call whose first arm is there.
         with contextlib.suppress(ModelNotFound):
@@ -172,6 +172,19 @@ def _gone(policy: Policy, rule: Rule, call: Call, principal: Principal, facts: F
             if arm not in arms:
                 arms.append(arm)
     return msgspec.structs.replace(decision, arms=tuple(arms), successor_of=chosen.successor_of)
+
+
+def _served(chosen: Resolved, call: Call) -> Arm:
+    """The arm, if its path can be gone at this endpoint. Raises ModelNotFound (404) when it cannot."""
+    arm = chosen.arm
+    endpoints = SERVES.get(arm.path)
+    if endpoints is None or call.endpoint in endpoints:
+        return arm
+    if chosen.successor_of is not None and arm.path == "rag":
+        # A line that served this endpoint has ended: its successor's model answers, without sources.
+        return msgspec.structs.replace(arm, path="direct", collections=())
+    served = ", ".join(sorted(endpoints))
+    raise ModelNotFound(f"The model {call.model!r} serves {served}; this is {call.endpoint}.", param="model")
 
 
 def _passthrough(catalogue: Catalogue, rule: Rule, call: Call, principal: Principal, facts: Facts) -> Arm:

@@ -1,10 +1,14 @@
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from gateway.core.decision import Decision, NeedsKnowledge, Step
 from gateway.core.errors import ModelNotFound
 from gateway.policy.decide import Policy, decide
+from gateway.policy.explain import explain_entry
+from gateway.policy.load import load, read_texts
+from gateway.policy.routing_file import CallEntry
 from tests.fakes.calls import SUPPORT, chat, facts, read
 from tests.fakes.rulebook import rule, rulebook
 
@@ -111,3 +115,12 @@ def test_the_trace_says_why_each_rule_before_it_did_not_hold(policy: Policy) -> 
         Step("guests", "team"),
         Step("auto"),
     )
+
+
+@pytest.mark.parametrize("endpoint", ["completions", "embeddings"])
+def test_a_collection_answers_no_endpoint_that_takes_no_sources(endpoint: str) -> None:
+    """An answer without sources under a collection's name would be a lie."""
+    policy = load(read_texts(Path(__file__).parents[3] / "policies")).policy
+    entry = CallEntry.model_validate({"team": "support", "model": "kb/help-centre", "endpoint": endpoint, "text": "Hi"})
+    with pytest.raises(ModelNotFound, match="serves chat, responses"):
+        explain_entry(policy, entry, 0.0)
