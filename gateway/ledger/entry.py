@@ -277,7 +277,10 @@ class Entry:
     def _may_cost(self) -> bool:
         """Whether a served call without usage may cost something: then its cost is unknown, and not 0."""
         call = self._call
-        return call.endpoint == "passthrough" and call.inbound.method == "POST" and bool(call.model)
+        if call.endpoint != "passthrough":
+            # Served upstream, and its usage was not to be read; an answer of our own has no attempt.
+            return self._attempt > 0
+        return call.inbound.method == "POST" and bool(call.model)
 
     def _record(self) -> DecisionRecord | None:
         decision, facts = self._decision, self._facts

@@ -149,7 +149,7 @@ class Catalogue:
         if alias == "challenger" and line.challenger:
             return line.challenger
         digits = alias.removeprefix("v")
-        if digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= len(line.versions):
+        if digits.isascii() and digits.isdigit() and len(digits) <= 6 and 1 <= int(digits) <= len(line.versions):
             return int(digits)
         raise _no_model(name)
 
