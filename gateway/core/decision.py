@@ -48,6 +48,22 @@ class Names(Value, frozen=True, cache_hash=True):
     headers: tuple[tuple[str, str], ...]
 
 
+class CallLimits(Value, frozen=True):
+    """What a rule says of one call's waiting, in seconds; None leaves what the upstream's own entry says.
+
+    connect, first_byte, first_token, between, total: of each attempt. deadline: of the whole call, every attempt,
+    pause and fallback together. attempts: how many may be sent for the call, over all arms.
+    """
+
+    connect_seconds: float | None = None
+    first_byte_seconds: float | None = None
+    first_token_seconds: float | None = None
+    between_seconds: float | None = None
+    total_seconds: float | None = None
+    deadline_seconds: float | None = None
+    attempts: int | None = None
+
+
 class Decision(Value, frozen=True):
     """Where a call goes. arms[0] was chosen; the others are fallbacks, in order.
 
@@ -55,7 +71,7 @@ class Decision(Value, frozen=True):
     their first condition that looks at more than names, the number and that place. `Policy.steps` gives the whole
     story in words.
     names: what the rules compared, for a replay. successor_of: the line whose end moved the call here.
-    refusal: what the caller is told when a rule refuses; there are no arms then.
+    refusal: what the caller is told when a rule refuses; there are no arms then. limits: the rule's own waiting.
     """
 
     id: str
@@ -66,6 +82,7 @@ class Decision(Value, frozen=True):
     names: Names
     successor_of: str | None = None
     refusal: str | None = None
+    limits: CallLimits | None = None
 
     @property
     def arm(self) -> Arm:
