@@ -8,9 +8,12 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN ["python", "-m", "venv", "/opt/venv"]
-# The lock alone first: this layer is built again only when a dependency changes.
-COPY requirements/build.txt requirements/runtime.txt requirements/
-RUN ["/opt/venv/bin/pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements/runtime.txt"]
+# The locks alone first: this layer is built again only when a dependency changes. For embedders of the kind `onnx`,
+#   docker build --build-arg LOCK=local-embedder -t switchyard .
+ARG LOCK=runtime
+COPY requirements/build.txt requirements/build.txt
+COPY requirements/${LOCK}.txt requirements/lock.txt
+RUN ["/opt/venv/bin/pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements/lock.txt"]
 RUN ["python", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements/build.txt"]
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway

@@ -24,9 +24,12 @@ FIGURES = (
     "growth",
     "workers",
     "rag",
+    "embed",
     "decide",
+    "routing",
     "journal",
     "kill9",
+    "resilience",
 )
 
 

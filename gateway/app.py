@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.core.call import Principal
 from gateway.core.clock import Clock, month_start, utc_month
-from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
+from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
@@ -34,16 +35,20 @@ from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.ledger.budget import Budgets
-from gateway.ledger.entry import Ledger
+from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.ledger.journal import Journal
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import LedgerStore
-from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature
+from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of
 from gateway.metrics.instruments import Instruments
 from gateway.metrics.observe import Observer
+from gateway.paths.lookups import LookUps, use_of
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
+from gateway.policy.knowledge_file import UpstreamEmbedderEntry
+from gateway.shadow import Shadows
+from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
 from gateway.upstream.port import Transport
 from gateway.upstream.post import JsonPoster
@@ -51,12 +56,11 @@ from gateway.upstream.send import Sender
 from gateway.upstream.transport import Http1Transport
 from gateway.upstream.upstreams import Upstreams
 
-# Documents are embedded on the operator's account until a collection names its owner.
-OPERATOR = Principal(team="gateway", key_id="", key_name="")
 POLL_SECONDS = 0.25
 KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
+EXAMPLES_AGAIN_SECONDS = 15.0
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("gateway.app")
@@ -72,7 +76,7 @@ class Gateway:
         self._environment = environment
         self._worker = worker
         self.clock = Clock()
-        self.loaded = load_all(settings.policies)
+        self.loaded = load_all(settings.policies, environment)
         self.registry, self.instruments = _instruments()
         self.observer = Observer(self.instruments)
         self.database = Database(settings.database_url)
@@ -89,12 +93,17 @@ class Gateway:
         self.upstreams = Upstreams(self.transports, environment, self.clock)
         self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
         self.poster = JsonPoster()
+        # One object for each embedder: whoever asks for the same text again, of whichever part, has it at once.
+        self.embedders = embedders_of(self.loaded, environment, self.poster.post)
         self.library = self._make_library()
         context_tokens = self.loaded.rulebook.knowledge.context_tokens
-        self.paths = Paths(self.upstreams, Sources(self.library, context_tokens, self._retrieved, self._embedded))
+        tasks = tasks_of(self.loaded, self.embedders, settings.data / "examples")
+        sources = Sources(self.library, context_tokens, self._retrieved, self._embedded)
+        self.paths = Paths(self.upstreams, LookUps(sources, tasks))
         self.sender = Sender(self.upstreams, self._tried)
+        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self._copied)
         self.pipeline = Pipeline(
-            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.clock
+            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         self.proxy = Proxy(
@@ -109,13 +118,14 @@ class Gateway:
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
+        self._replaced = asyncio.Event()
         self._announce(self.loaded)
 
     def _make_library(self) -> Library:
         return Library(
             SqliteStore(self.settings.data / "knowledge.db"),
             collections_of(self.loaded),
-            embedders_of(self.loaded, self._environment, self.poster.post),
+            self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
         )
 
@@ -161,6 +171,7 @@ class Gateway:
         self._task("policies", self._watch_policies)
         self._task("identity", self._watch_identity)
         self._task("gauges", self._tick)
+        self._task("examples", self._prepare_tasks)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
                 await self.library.sync()
@@ -176,6 +187,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.shadows.stop()
         await self.library.close()
         for transport in self.transports.values():
             await transport.close()
@@ -201,9 +213,16 @@ class Gateway:
     async def reload(self) -> list[str]:
         """Takes over the policy files as they stand, all or none. Gives the faults that kept the last good ones."""
         try:
-            loaded = load_all(self.settings.policies)
+            # Off the loop: a thousand rules take a third of a second, and calls are being served.
+            loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
+            if loaded.texts.hash == self.loaded.texts.hash:
+                return []
             upstreams = self.upstreams.build(loaded.rulebook.models.upstreams)
-            embedders = embedders_of(loaded, self._environment, self.poster.post)
+            # In a thread: a local model takes a third of a second to load, and calls are being served.
+            embedders = await asyncio.to_thread(
+                embedders_of, loaded, self._environment, self.poster.post, self.embedders
+            )
+            tasks = await asyncio.to_thread(tasks_of, loaded, embedders, self.settings.data / "examples")
         except BadConfiguration as bad:
             self.instruments.reloads.labels("rejected").inc()
             # The faults are the whole story; a traceback would bury them.
@@ -211,16 +230,17 @@ class Gateway:
                 "policy_rejected", extra={"fields": {"faults": bad.faults[:20], "kept": self.loaded.texts.hash}}
             )
             return bad.faults
-        if loaded.texts.hash == self.loaded.texts.hash:
-            return []
         # No await between these: no call sees half of a change.
         self.loaded = loaded
         self.upstreams.replace(upstreams)
         self.ledger.prices = loaded.prices
         self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
+        self.embedders = embedders
         self.library.replace(collections_of(loaded), embedders)
+        self.paths.lookups.tasks = tasks
         self.pipeline.policy = loaded.rulebook.policy
+        self._replaced.set()
         self._announce(loaded)
         log.info("policy_loaded", extra={"fields": {"hash": loaded.texts.hash}})
         with contextlib.suppress(SQLAlchemyError):
@@ -247,6 +267,21 @@ class Gateway:
             limit = None if entry.monthly_budget_usd is None else nano_from_usd(str(entry.monthly_budget_usd))
             await self.identity.declare_team(name, entry.title, limit)
 
+    async def _prepare_tasks(self) -> None:
+        """Has the examples of training files embedded, those of each policy anew; words serve until then."""
+        while True:
+            self._replaced.clear()
+            tasks = self.paths.lookups.tasks
+            try:
+                await tasks.prepare(partial(self._example_embedded, tasks))
+                await self._replaced.wait()
+            except (GatewayError, ValueError, OSError) as fault:
+                log.warning("examples_not_embedded", extra={"fields": {"error": str(fault)[:200]}})
+                await asyncio.sleep(EXAMPLES_AGAIN_SECONDS)
+
+    def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
+        self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
+
     async def _watch_identity(self) -> None:
         while True:
             await asyncio.sleep(KEYS_SECONDS)
@@ -270,6 +305,8 @@ class Gateway:
         spent = await self.books.spent_since(month_start(now))
         for team in set(spent) | set(self.ledger.unshipped):
             self.budgets.spent(team, spent.get(team, 0) + self.ledger.unshipped.get(team, 0), month)
+        for rule, nano_usd in (await self.books.shadows_since(month_start(now))).items():
+            self.shadows.spent.spent(rule, nano_usd, month)
 
     async def _tick(self) -> None:
         while True:
@@ -296,11 +333,17 @@ class Gateway:
     def _embedded(self, principal: Principal, use: EmbeddingUse) -> None:
         name = use.embedder.partition(":")[0]
         entry = self.loaded.rulebook.knowledge.embedders.get(name)
-        upstream, model = (entry.upstream, entry.model) if entry is not None else ("", use.embedder)
-        self.ledger.retrieval(principal, upstream, model, use.tokens, use.collection)
+        if isinstance(entry, UpstreamEmbedderEntry):
+            self.ledger.retrieval(principal, entry.upstream, entry.model, use.tokens, use.collection)
+        else:
+            # No upstream was asked, and nobody bills it; but an entry that is gone may have been any.
+            self.ledger.retrieval(principal, "", use.embedder, use.tokens, use.collection, is_free=entry is not None)
 
     def _tried(self, upstream: str, outcome: str) -> None:
         self.instruments.attempts.labels(upstream, outcome).inc()
+
+    def _copied(self, rule: str, result: str) -> None:
+        self.instruments.shadows.labels(rule, result).inc()
 
     def _retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
         self.instruments.retrieval.observe(seconds)

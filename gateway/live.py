@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway.core.clock import utc_day
@@ -10,12 +10,17 @@ from gateway.core.document import validate
 from gateway.core.errors import BadConfiguration
 from gateway.core.settings import secret
 from gateway.core.values import Value
+from gateway.knowledge.embedders.onnx_directory import OnnxEmbedder
 from gateway.knowledge.embedders.openai_api import OpenAiEmbedder, PostJson
-from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, SourceSettings
-from gateway.policy.explain import run_tests
-from gateway.policy.load import FILES, Rulebook, Texts, document_of, load, read_texts
+from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, OnnxSettings, SourceSettings
+from gateway.policy.explain import failing_tests
+from gateway.policy.knowledge_file import OnnxEmbedderEntry, UpstreamEmbedderEntry
+from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.table import PriceTable, table_from
+from gateway.tuning.examples import Examples, read_examples
+from gateway.tuning.tasks import Tasks
 
 log = logging.getLogger("gateway.policy")
 
@@ -28,28 +33,49 @@ class Loaded(Value, frozen=True):
     prices: PriceTable
 
 
-def load_all(folder: Path) -> Loaded:
+def load_all(folder: Path, environment: Mapping[str, str] | None = None) -> Loaded:
     """The folder's files, checked together and against their own tests.
 
-    Raises BadConfiguration with every fault of every file.
+    environment: where secrets are looked for; without it nobody looks. Raises BadConfiguration with every fault of
+    every file.
     """
     texts = read_texts(folder)
     faults: list[str] = []
     prices: PriceTable | None = None
+    rulebook: Rulebook | None = None
+    try:
+        rulebook = load(texts)
+        faults += _failures(texts, rulebook)
+        faults += _missing_secrets(texts, rulebook, environment)
+    except BadConfiguration as bad:
+        faults += bad.faults
     try:
         prices = table_from(validate(document_of(texts, "prices.yaml"), PriceOverlay))
     except BadConfiguration as bad:
         faults += bad.faults
-    try:
-        rulebook = load(texts)
-    except BadConfiguration as bad:
-        raise BadConfiguration([*bad.faults, *faults]) from None
-    if faults or prices is None:
-        raise BadConfiguration(faults)
-    failures = run_tests(rulebook.policy, time.time())
-    if failures:
-        raise BadConfiguration([f"{folder / 'routing.yaml'}:1:1: {failure}" for failure in failures])
+    if faults or rulebook is None or prices is None:
+        raise BadConfiguration(in_order(faults))
     return Loaded(texts, rulebook, prices)
+
+
+def _failures(texts: Texts, rulebook: Rulebook) -> Iterator[str]:
+    failures = failing_tests(rulebook.policy, time.time())
+    if not failures:
+        return
+    document = document_of(texts, "routing.yaml")
+    for number, what in failures:
+        yield document.fault(("tests", number), f"test {rulebook.policy.tests[number].name!r}: {what}")
+
+
+def _missing_secrets(texts: Texts, rulebook: Rulebook, environment: Mapping[str, str] | None) -> Iterator[str]:
+    if environment is None:
+        return
+    for name, entry in rulebook.models.upstreams.items():
+        for key, reference in (("base_url", entry.base_url), ("api_key", entry.api_key)):
+            faults: list[str] = []
+            secret(reference, environment, faults, f"upstream {name!r}: {key}")
+            for fault in faults:
+                yield document_of(texts, "models.yaml").fault(("upstreams", name, key), fault)
 
 
 def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -83,11 +109,22 @@ def collections_of(loaded: Loaded) -> list[CollectionSettings]:
     ]
 
 
-def embedders_of(loaded: Loaded, environment: Mapping[str, str], post: PostJson) -> dict[str, OpenAiEmbedder]:
-    """The embedders of knowledge.yaml at their upstreams. Raises BadConfiguration for a missing secret."""
+def embedders_of(
+    loaded: Loaded, environment: Mapping[str, str], post: PostJson, kept: Mapping[str, Remembered] | None = None
+) -> dict[str, Remembered]:
+    """The embedders of knowledge.yaml, one object for all who ask. kept: those of before, see `local_embedders`.
+
+    Raises BadConfiguration for a missing secret, and for a model that cannot be loaded.
+    """
     faults: list[str] = []
-    built = {}
+    built: dict[str, Remembered] = {}
+    try:
+        built |= local_embedders(loaded, kept or {})
+    except BadConfiguration as bad:
+        faults += bad.faults
     for name, entry in loaded.rulebook.knowledge.embedders.items():
+        if not isinstance(entry, UpstreamEmbedderEntry):
+            continue
         upstream = loaded.rulebook.models.upstreams[entry.upstream]
         settings = EmbedderSettings(
             name=name,
@@ -95,10 +132,79 @@ def embedders_of(loaded: Loaded, environment: Mapping[str, str], post: PostJson)
             model=entry.model,
             api_key=secret(upstream.api_key, environment, faults, f"upstream {entry.upstream!r}: api_key") or "",
         )
-        built[name] = OpenAiEmbedder(settings, post)
+        built[name] = Remembered(OpenAiEmbedder(settings, post))
     if faults:
         raise BadConfiguration(faults)
     return built
+
+
+def local_embedders(loaded: Loaded, kept: Mapping[str, Remembered]) -> dict[str, Remembered]:
+    """The embedders of knowledge.yaml whose model is in a folder; it takes some 0.3 s to load one.
+
+    kept: those of before; one whose entry and files are as they were is taken over with all it remembers.
+    Raises BadConfiguration with the line of each whose folder, model or extra is missing or bad.
+    """
+    folder = Path(loaded.texts.folder)
+    faults: list[str] = []
+    built: dict[str, Remembered] = {}
+    for name, entry in loaded.rulebook.knowledge.embedders.items():
+        if not isinstance(entry, OnnxEmbedderEntry):
+            continue
+        settings = OnnxSettings(name, str((folder / entry.path).resolve()), entry.max_tokens, entry.threads)
+        old = kept.get(name)
+        if old is not None and isinstance(old.embedder, OnnxEmbedder) and old.embedder.is_still(settings):
+            built[name] = old
+            continue
+        try:
+            built[name] = Remembered(OnnxEmbedder(settings))
+        except BadConfiguration as bad:
+            document = document_of(loaded.texts, "knowledge.yaml")
+            faults += [document.fault(("embedders", name, "path"), fault) for fault in bad.faults]
+    if faults:
+        raise BadConfiguration(faults)
+    return built
+
+
+def training_files(loaded: Loaded) -> dict[str, Path]:
+    """The training file of each line that a rule asks about."""
+    folder = Path(loaded.texts.folder)
+    found = {}
+    for name in sorted(loaded.rulebook.policy.asks_tasks):
+        line = loaded.rulebook.models.lines[name]
+        file = line.versions[line.champion - 1].training_file
+        if file is not None:
+            found[name] = (folder / file).resolve()
+    return found
+
+
+def examples_of(loaded: Loaded) -> dict[str, Examples]:
+    """What the training files of the lines that rules ask about teach; some 0.1 s a line.
+
+    Raises BadConfiguration with every faulty line of every file.
+    """
+    faults: list[str] = []
+    examples = {}
+    for name, path in training_files(loaded).items():
+        if not path.is_file():
+            champion = loaded.rulebook.models.lines[name].champion
+            place = ("lines", name, "versions", champion - 1, "training_file")
+            faults.append(document_of(loaded.texts, "models.yaml").fault(place, f"there is no file {path}."))
+            continue
+        try:
+            examples[name] = read_examples(path)
+        except BadConfiguration as bad:
+            faults += bad.faults
+    if faults:
+        raise BadConfiguration(faults)
+    return examples
+
+
+def tasks_of(loaded: Loaded, embedders: Mapping[str, Remembered], kept_in: Path) -> Tasks:
+    """The lines that rules ask about, with their training files read.
+
+    Raises BadConfiguration with every faulty line of every file.
+    """
+    return Tasks(examples_of(loaded), embedders.get(loaded.rulebook.signals.embedder or ""), kept_in)
 
 
 def shutdowns(loaded: Loaded) -> dict[str, float]:

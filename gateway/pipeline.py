@@ -8,17 +8,21 @@ import random
 
 from gateway.core.call import Call, Headers, Inbound, Principal
 from gateway.core.clock import Clock, utc_day
-from gateway.core.decision import Arm, Decision, Facts, KnowledgeSignal, NeedsKnowledge
+from gateway.core.decision import Arm, Decision
 from gateway.core.errors import CallerLeft, GatewayError, PolicyRefused
 from gateway.core.event import Closing, Outcome
+from gateway.core.facts import Facts
 from gateway.core.ids import new_id
+from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
-from gateway.policy.decide import Policy, decide
+from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
+from gateway.shadow import Shadows
 from gateway.upstream.port import Lease
 from gateway.upstream.send import Sender
+from gateway.wire.parameters import bounded
 from gateway.wire.route import read_call
 
 # No server writes these in a header's value: it would end the connection instead.
@@ -43,13 +47,21 @@ class Pipeline:
     """Serves calls. `policy` is replaced as a whole on reload; a call keeps the one it began with."""
 
     def __init__(
-        self, keys: KeyRing, policy: Policy, ledger: Ledger, paths: Paths, sender: Sender, clock: Clock
+        self,
+        keys: KeyRing,
+        policy: Policy,
+        ledger: Ledger,
+        paths: Paths,
+        sender: Sender,
+        shadows: Shadows,
+        clock: Clock,
     ) -> None:
         self.keys = keys
         self.policy = policy
         self.ledger = ledger
         self.paths = paths
         self.sender = sender
+        self.shadows = shadows
         self.clock = clock
 
     async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
@@ -75,9 +87,12 @@ class Pipeline:
                 lambda arm: self.paths.prepare(call, principal, decision, arm, facts),
                 entry,
                 lease,
+                caller,
+                decision.limits,
             )
             told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
+            self.shadows.begin(call, principal, decision, facts)
         except GatewayError as fault:
             if not entry.closed:
                 entry.close(_closing(fault))
@@ -93,26 +108,17 @@ class Pipeline:
         policy, inbound = self.policy, admitted.inbound
         admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
         admitted.call = call = read_call(inbound)
-        admitted.decision, admitted.facts = await self.decided(policy, call, principal)
-        if admitted.decision.refusal is not None:
-            raise PolicyRefused(admitted.decision.refusal)
-        return self.ledger.open(call, principal, admitted.decision, admitted.facts)
-
-    async def decided(self, policy: Policy, call: Call, principal: Principal) -> tuple[Decision, Facts]:
-        """The decision, and the facts it stands on. Collections are looked into only when a rule asks."""
         now = self.clock.wall()
         budget_used = self.ledger.budgets.used_ratio(principal.team, now)
         facts = Facts(now, utc_day(now), random.random(), budget_used)  # noqa: S311  # a share, not a secret
-        decision_id = new_id("dec")
-        while isinstance(found := decide(policy, call, principal, facts, decision_id), NeedsKnowledge):
-            signal = await self.paths.signal(call, principal, found.collections)
-            facts = with_signal(facts, found.collections, signal)
-        return found, facts
-
-
-def with_signal(facts: Facts, collections: tuple[str, ...], signal: KnowledgeSignal) -> Facts:
-    """The facts with one more thing known."""
-    return Facts(facts.now, facts.today, facts.draw, facts.budget_used, (*facts.knowledge, (collections, signal)))
+        admitted.decision, admitted.facts = await decide_looking(
+            policy, call, principal, facts, new_id("dec"), self.paths.lookups
+        )
+        if admitted.decision.refusal is not None:
+            raise PolicyRefused(admitted.decision.refusal)
+        if admitted.decision.parameters is not None:
+            admitted.call = call = bounded(call, admitted.decision.parameters)
+        return self.ledger.open(call, principal, admitted.decision, admitted.facts)
 
 
 def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm, request_id: str) -> Headers:

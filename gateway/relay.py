@@ -9,9 +9,9 @@ from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, Upstre
 from gateway.core.event import Closing
 from gateway.core.usage import Usage
 from gateway.ledger.entry import Entry
-from gateway.upstream.faults import Aborted, BetweenTimedOut, TotalTimedOut, TransportError
-from gateway.upstream.port import Reply
-from gateway.upstream.send import Sent
+from gateway.upstream.ahead import ReadAhead
+from gateway.upstream.faults import Aborted, TimedOut, TransportError
+from gateway.upstream.send import REFUSED_CREDENTIALS, Sent, Waiting
 from gateway.wire.delivered import body_text, delivered_text
 from gateway.wire.sse import UsageStrip, UsageTap
 from gateway.wire.tokens import count_tokens
@@ -31,24 +31,11 @@ RETURNED = frozenset(
 LIMITS = b"x-ratelimit-"
 DONE = (b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data:[DONE]\n\n")
 PROGRESS_SECONDS = 2.0
-# A larger JSON body goes through as it comes; its usage is then not looked for.
-WHOLE_BYTES = 64 * 1024 * 1024
-# After the caller has left, an upstream that is to be drained gets this long.
-DRAIN_SECONDS = 60.0
 METERED = frozenset({"chat", "responses", "completions", "embeddings"})
 
 
-class Caller(Protocol):
+class Caller(Waiting, Protocol):
     """The caller's end of a call."""
-
-    def patience(self, seconds: float) -> None:
-        """How long the upstream may go on after the caller has left; 0 cuts it at once."""
-        ...
-
-    @property
-    def left(self) -> bool:
-        """Whether the caller is gone."""
-        ...
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Gives a whole reply."""
@@ -72,7 +59,6 @@ class Relay:
 
     def __init__(self, sent: Sent, entry: Entry, call: Call, caller: Caller, clock: Clock, headers: Headers) -> None:
         self._prepared = sent.prepared
-        self._drains = sent.upstream is not None and sent.upstream.drains
         self._upstream = sent.upstream.name if sent.upstream is not None else ""
         self._reply = sent.reply
         self._entry = entry
@@ -92,82 +78,70 @@ class Relay:
         if reply is None:
             await self._own_answer()
             return
-        if self._drains:
-            self._caller.patience(DRAIN_SECONDS)
+        if reply.ahead:
+            self._first_byte = self._clock.monotonic() - self._call.inbound.received_monotonic
         try:
-            kind = _value(reply.headers, b"content-type")
-            if reply.status in {401, 403}:
+            if reply.status in REFUSED_CREDENTIALS:
                 self._refused_credentials(reply)
-            elif b"text/event-stream" in kind and reply.status < 300:
+            elif reply.form == "events":
                 await self._stream(reply)
-            elif b"json" in kind or reply.status >= 300 or _length(reply.headers) == 0:
+            elif reply.form == "whole" and (reply.whole or reply.failure is not None):
                 await self._whole(reply)
             else:
-                await self._through(reply, b"", None)
+                await self._through(reply)
         finally:
-            reply.abort()
+            if not reply.whole:
+                reply.abort()
 
     async def _own_answer(self) -> None:
         kind, body = self._prepared.answer or (b"", b"")
-        self._close(Closing("ok", 200))
+        self._entry.close(Closing("ok", 200))
         await self._caller.whole(200, ((b"content-type", kind), *self._headers), body)
 
-    def _refused_credentials(self, reply: Reply) -> None:
-        self._close(Closing("upstream_error", 502, "upstream_failed"))
+    def _refused_credentials(self, reply: ReadAhead) -> None:
+        self._entry.close(Closing("upstream_error", 502, "upstream_failed"))
         raise UpstreamFailed(
             f"Upstream {self._upstream!r} refused the gateway's own credentials ({reply.status}). "
             "Its operator must look at `api_key` in policies/models.yaml."
         )
 
-    async def _whole(self, reply: Reply) -> None:
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while chunk := await reply.read():
-                self._mark_first_byte()
-                parts.append(chunk)
-                size += len(chunk)
-                if size > WHOLE_BYTES:
-                    await self._through(reply, b"".join(parts), None)
-                    return
-        except TransportError as fault:
-            raise self._broken(fault, b"".join(parts), None) from None
-        body = b"".join(parts)
+    async def _whole(self, reply: ReadAhead) -> None:
+        body = reply.ahead
+        if reply.failure is not None:
+            raise self._broken(reply.failure, body, None)
         if reply.status < 300:
             usage = usage_of_body(body)
             if usage is None and self._call.endpoint in METERED:
                 usage = self._entry.estimate(count_tokens(body_text(body)))
             if self._prepared.editor is not None:
                 body = self._prepared.editor.whole(body)
-            self._close(self._ended(reply.status, usage))
+            self._entry.close(self._ended(reply.status, usage))
         else:
-            self._close(Closing("upstream_error", reply.status, _error_of(reply.status)))
+            self._entry.close(Closing("upstream_error", reply.status, _error_of(reply.status)))
         await self._caller.whole(reply.status, self._returned(reply), body)
 
-    async def _through(self, reply: Reply, ahead: bytes, usage: Usage | None) -> None:
-        """A body that is neither JSON nor a stream of events: passed on as it comes."""
-        await self._caller.start(reply.status, self._returned(reply))
+    async def _through(self, reply: ReadAhead) -> None:
+        """A body that is neither JSON nor a stream of events, or too large: passed on as it comes."""
         try:
-            if ahead:
-                await self._caller.write(ahead)
-            while chunk := await reply.read():
-                self._mark_first_byte()
+            chunk = await reply.read()
+            await self._caller.start(reply.status, self._returned(reply))
+            while chunk:
                 await self._caller.write(chunk)
+                chunk = await reply.read()
         except TransportError as fault:
             raise self._broken(fault, b"", None) from None
-        self._close(self._ended(reply.status, usage))
+        self._entry.close(self._ended(reply.status, None))
         await self._caller.end()
 
-    async def _stream(self, reply: Reply) -> None:
+    async def _stream(self, reply: ReadAhead) -> None:
         tap = UsageStrip() if self._prepared.usage_injected else UsageTap()
-        await self._caller.start(reply.status, self._returned(reply))
         try:
             await self._pass_on(reply, tap)
         except asyncio.CancelledError:
             # The end of a drain: what was delivered is booked, without an await.
             if not self._entry.closed:
                 usage = tap.usage or self._delivered(tap)
-                self._close(Closing("interrupted", 500, "draining", usage, self._first_byte))
+                self._entry.close(Closing("interrupted", 500, "draining", usage, self._first_byte))
             raise
         except TransportError as fault:
             # After the last event nothing that an upstream does to its socket is the caller's concern.
@@ -175,25 +149,27 @@ class Relay:
                 raise self._broken(fault, b"", tap) from None
         await self._caller.end()
 
-    async def _pass_on(self, reply: Reply, tap: UsageTap) -> None:
+    async def _pass_on(self, reply: ReadAhead, tap: UsageTap) -> None:
         editor, entry, caller = self._prepared.editor, self._entry, self._caller
         monotonic = self._clock.monotonic
         noted = monotonic()
-        while chunk := await reply.read():
-            if self._first_byte is None:
-                self._mark_first_byte()
+        # Before the head goes out: what fails before its first event is an error with a status.
+        chunk = await reply.read()
+        await caller.start(reply.status, self._returned(reply))
+        while chunk:
             out = tap.feed(chunk) if editor is None else editor.feed(tap.feed(chunk))
             if self._ends(out, tap) and not entry.closed:
-                self._close(self._ended(reply.status, tap.usage or self._delivered(tap)))
+                self._entry.close(self._ended(reply.status, tap.usage or self._delivered(tap)))
             if out:
                 await caller.write(out)
             now = monotonic()
             if now - noted > PROGRESS_SECONDS and not entry.closed:
                 noted = now
                 entry.progress(tap.passed_bytes)
+            chunk = await reply.read()
         out = tap.finish() if editor is None else editor.feed(tap.finish()) + editor.finish()
         if not entry.closed:
-            self._close(self._ended(reply.status, tap.usage or self._delivered(tap)))
+            self._entry.close(self._ended(reply.status, tap.usage or self._delivered(tap)))
         if out:
             await caller.write(out)
 
@@ -222,35 +198,19 @@ class Relay:
         error: GatewayError
         if isinstance(fault, Aborted):
             error = CallerLeft("The caller left.")
-            self._close(Closing("caller_left", 499, error.code, usage, self._first_byte))
-        elif isinstance(fault, (BetweenTimedOut, TotalTimedOut)):
+            self._entry.close(Closing("caller_left", 499, error.code, usage, self._first_byte))
+        elif isinstance(fault, TimedOut):
             error = UpstreamTimeout(f"Upstream {self._upstream!r} stopped answering.")
-            self._close(Closing("timeout", error.status, error.code, usage, self._first_byte))
+            self._entry.close(Closing("timeout", error.status, error.code, usage, self._first_byte))
         else:
             error = UpstreamFailed(f"Upstream {self._upstream!r} broke off in the middle of its answer.")
-            self._close(Closing("upstream_error", error.status, error.code, usage, self._first_byte))
+            self._entry.close(Closing("upstream_error", error.status, error.code, usage, self._first_byte))
         return error
 
-    def _close(self, closing: Closing) -> None:
-        self._entry.close(closing)
-
-    def _mark_first_byte(self) -> None:
-        if self._first_byte is None:
-            self._first_byte = self._clock.monotonic() - self._call.inbound.received_monotonic
-
-    def _returned(self, reply: Reply) -> Headers:
+    def _returned(self, reply: ReadAhead) -> Headers:
         kept = tuple(pair for pair in reply.headers if pair[0] in RETURNED or pair[0].startswith(LIMITS))
         return (*kept, *self._headers)
 
 
 def _error_of(status: int) -> str:
     return "upstream_refused" if status < 500 else "upstream_failed"
-
-
-def _value(headers: Headers, name: bytes) -> bytes:
-    return next((value for key, value in headers if key == name), b"")
-
-
-def _length(headers: Headers) -> int | None:
-    value = _value(headers, b"content-length")
-    return int(value) if value.isdigit() else None

@@ -32,15 +32,18 @@ RANKS = {
     "paths": 4,
     "simulate": 4,
     "pipeline": 5,
+    "explained": 5,
+    "shadow": 5,
     "relay": 5,
     "http": 6,
     "live": 6,
+    "fit": 6,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
-# Two files of one rank that still form a line: the pipeline hands its reply to the relay.
-ABOVE_ITS_EQUAL = {("pipeline", "relay")}
+# Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied.
+ABOVE_ITS_EQUAL = {("pipeline", "relay"), ("pipeline", "explained"), ("pipeline", "shadow"), ("shadow", "relay")}
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.
 HOMES = {
@@ -52,7 +55,7 @@ HOMES = {
     "sqlalchemy": ("db/", "tables.py", "store.py"),
     "sqlalchemy.exc": ("db/", "tables.py", "store.py", "app.py", "ledger/shipper.py"),
     "prometheus_client": ("metrics/", "app.py", "http/health.py", "cli/process.py"),
-    "yaml": ("core/document.py", "cli/knowledge_edit.py"),
+    "yaml": ("core/document.py", "cli/knowledge_edit.py", "cli/policy_fit.py"),
     "uvicorn": ("cli/", "offline/"),
 }
 
@@ -66,7 +69,7 @@ MORE_NAMES = {
     "http/admin.py": "the route table of /admin: one short function per route and its shape",
 }
 LONGER_FUNCTIONS: dict[str, str] = {
-    "cli/policy.py:explain": "its parameters are the command's options, a line each",
+    "cli/policy_explain.py:explain": "its parameters are the command's options, a line each",
     "metrics/instruments.py:Instruments.__init__": "one instrument after the other, nothing else",
 }
 BROAD = {
@@ -77,6 +80,7 @@ BROAD = {
     "upstream/transport.py": "a cancelled connect closes its socket, then goes on raising",
     "upstream/httpx_transport.py": "a cancelled wait ends its task, then goes on raising",
     "upstream/reply.py": "a cancelled reader closes its connection, then goes on raising",
+    "knowledge/embedders/onnx_directory.py": "the model's and the tokenizer's library raise bare Exceptions",
     "knowledge/stores/sqlite.py": "a transaction that fails is rolled back, then goes on raising",
 }
 # Who may see rows beside a package's own store.

@@ -9,7 +9,7 @@ from bench.policies import write_policies
 from bench.result import Figure, Options, Result, us
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import utc_day
-from gateway.core.decision import Facts
+from gateway.core.facts import Facts
 from gateway.live import load_all
 from gateway.policy.decide import decide
 from gateway.wire.route import read_call

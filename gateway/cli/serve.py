@@ -56,7 +56,7 @@ def _check(found: Settings) -> int:
     from gateway.upstream.transport import Http1Transport
     from gateway.upstream.upstreams import Upstreams
 
-    loaded = load_all(found.policies)
+    loaded = load_all(found.policies, environment())
 
     async def nobody(_url: str, _headers: dict[str, str], _body: bytes) -> bytes:
         raise NotImplementedError

@@ -53,6 +53,8 @@ class Call(Value, frozen=True):
     text: the last user turn (or the prompt). output_limit: the caller's own cap on output tokens.
     prompt_bytes: size of what the model will read, an upper bound of its tokens.
     rag_ready: the endpoint can take sources and no tool call is waiting for its result.
+    response_format: `text`, `json_object`, `json_schema` or `other`. temperature: the caller's own.
+    user, conversation: what the caller says of them, "" when nothing.
     """
 
     inbound: Inbound
@@ -64,13 +66,21 @@ class Call(Value, frozen=True):
     text: str = ""
     has_tools: bool = False
     has_image: bool = False
-    wants_json: bool = False
+    response_format: str = "text"
     rag_ready: bool = False
     choices: int = 1
     output_limit: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     prompt_bytes: int = 0
     asked_path: str | None = None
+    temperature: float | None = None
+    user: str = ""
+    conversation: str = ""
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON: nothing may be put into it then."""
+        return self.response_format in {"json_object", "json_schema"}
 
     @property
     def prompt_tokens_estimate(self) -> int:

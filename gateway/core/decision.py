@@ -1,6 +1,5 @@
 """A decision: which way a call goes, and why."""
 
-from datetime import date
 from typing import Literal
 
 from gateway.core.values import Value
@@ -48,6 +47,23 @@ class Names(Value, frozen=True, cache_hash=True):
     headers: tuple[tuple[str, str], ...]
 
 
+class Features(Value, frozen=True):
+    """What conditions may look at of a call's messages, without their words.
+
+    characters: of the last user turn. prompt_tokens: estimated. turns: messages, system prompts not counted.
+    matched: the policy's text patterns found in the last user turn, by number; None when no rule asked.
+    language: ISO 639-1 code, "" when it cannot be told, None when no rule asked.
+    """
+
+    characters: int
+    prompt_tokens: int
+    turns: int
+    has_image: bool
+    response_format: str
+    matched: tuple[int, ...] | None = None
+    language: str | None = None
+
+
 class CallLimits(Value, frozen=True):
     """What a rule says of one call's waiting, in seconds; None leaves what the upstream's own entry says.
 
@@ -64,14 +80,51 @@ class CallLimits(Value, frozen=True):
     attempts: int | None = None
 
 
+class Parameters(Value, frozen=True):
+    """What a rule says of a call's parameters, by their chat names (`max_tokens`, `temperature`).
+
+    defaults: set where the caller says nothing. caps: the most that goes upstream; one on `max_tokens` is also
+    set where the caller says nothing.
+    """
+
+    defaults: tuple[tuple[str, float], ...] = ()
+    caps: tuple[tuple[str, float], ...] = ()
+
+
+class Shadow(Value, frozen=True):
+    """A copy of the call to another arm, made after the reply and booked to nobody's budget.
+
+    monthly_nano_usd: where the copies of this rule end for the month.
+    """
+
+    arm: Arm
+    monthly_nano_usd: int
+
+
+class SignalScore(Value, frozen=True):
+    """What a signal came to by the policy's weights.
+
+    kind: `task` or `knowledge`. of: the line or the collections. contributions: what each piece of evidence adds to the
+    sum that the logistic function makes the score of, the intercept first; none when the score was given by hand.
+    """
+
+    kind: str
+    of: str
+    score: float
+    embedder: str = ""
+    contributions: tuple[tuple[str, float], ...] = ()
+
+
 class Decision(Value, frozen=True):
     """Where a call goes. arms[0] was chosen; the others are fallbacks, in order.
 
     trace: the number of the rule that held with -1, last; before it, of rules that failed at another place than
     their first condition that looks at more than names, the number and that place. `Policy.steps` gives the whole
     story in words.
-    names: what the rules compared, for a replay. successor_of: the line whose end moved the call here.
-    refusal: what the caller is told when a rule refuses; there are no arms then. limits: the rule's own waiting.
+    names, features: what the rules may look at of the call, for a replay. draw: the share of [0, 1) that chose among
+    weighted targets. successor_of: the line whose end moved the call here. refusal: what the caller is told when a
+    rule refuses; there are no arms then. limits: the rule's own waiting. others: the arms among the rule's
+    targets that the draw did not choose. scores: of the signals that were looked up.
     """
 
     id: str
@@ -80,59 +133,17 @@ class Decision(Value, frozen=True):
     trace: Trace
     policy_hash: str
     names: Names
+    features: Features
+    draw: float = 0.0
     successor_of: str | None = None
     refusal: str | None = None
     limits: CallLimits | None = None
+    parameters: Parameters | None = None
+    shadow: Shadow | None = None
+    others: tuple[Arm, ...] = ()
+    scores: tuple[SignalScore, ...] = ()
 
     @property
     def arm(self) -> Arm:
         """The chosen arm."""
         return self.arms[0]
-
-
-class Hit(Value, frozen=True):
-    """One retrieved chunk. score: in [0, 1] as far as the store can calibrate it, best first."""
-
-    collection: str
-    document: str
-    version: str
-    title: str
-    text: str
-    score: float
-    url: str | None = None
-    tokens: int = 0
-
-
-class KnowledgeSignal(Value, frozen=True):
-    """What the permitted collections hold for a call's text: the best score and the hits behind it."""
-
-    score: float
-    hits: tuple[Hit, ...] = ()
-    version: str = ""
-
-
-class Facts(Value, frozen=True):
-    """All that a policy may look at beside the call itself. Recorded, so that a decision can be replayed.
-
-    now: Unix seconds. draw: a number in [0, 1) for weighted targets. budget_used: share of the team's
-    monthly budget, None without one. knowledge: signals already looked up, by collections.
-    """
-
-    now: float
-    today: date
-    draw: float
-    budget_used: float | None = None
-    knowledge: tuple[tuple[tuple[str, ...], KnowledgeSignal], ...] = ()
-
-    def signal(self, collections: tuple[str, ...]) -> KnowledgeSignal | None:
-        """The signal of these collections, or None when nobody looked yet."""
-        for names, signal in self.knowledge:
-            if names == collections:
-                return signal
-        return None
-
-
-class NeedsKnowledge(Value, frozen=True):
-    """Not a decision yet: a rule asks what these collections hold. Look it up and decide again."""
-
-    collections: tuple[str, ...]

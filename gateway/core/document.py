@@ -38,11 +38,15 @@ class Document:
 
     def fault(self, place: Iterable[str | int], message: str) -> str:
         """`file:line:column: message` for the nearest known place."""
+        return f"{self.at(place)}: {message}"
+
+    def at(self, place: Iterable[str | int]) -> str:
+        """`file:line:column` of the nearest known place."""
         known = tuple(place)
         while known and known not in self.marks:
             known = known[:-1]
         line, column = self.marks.get(known, (1, 1))
-        return f"{self.name}:{line}:{column}: {message}"
+        return f"{self.name}:{line}:{column}"
 
 
 class _Reader:

@@ -1,5 +1,6 @@
 """/admin: the REST twin of the command line, for holders of the admin key."""
 
+import asyncio
 import hmac
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -11,16 +12,17 @@ from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from gateway.core.errors import InvalidRequest, MissingKey, NotFound, NotPermitted
+from gateway.core.errors import BadConfiguration, GatewayError, InvalidRequest, MissingKey, NotFound, NotPermitted
 from gateway.core.money import nano_from_usd
+from gateway.explained import explain_call, explain_record
 from gateway.identity.store import IdentityStore, KeyInfo, Team
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import UsageReport, usage_report
 from gateway.ledger.store import LedgerStore
 from gateway.pipeline import Pipeline
-from gateway.policy.explain import Explained, explain_entry, recorded_steps
+from gateway.policy.explain import Explained
 from gateway.policy.load import Texts, load
-from gateway.policy.routing_file import CallEntry
+from gateway.policy.written_call import CallEntry
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -56,10 +58,14 @@ class ShownKey(msgspec.Struct):
 
 
 class ToldDecision(msgspec.Struct):
-    """A recorded decision, and its rules in words when its policy is still kept."""
+    """A recorded decision, and the same decided again under the policy of then, in words.
+
+    explained: None when that policy is not kept, or this version cannot read it any more; `not_explained` says why.
+    """
 
     record: DecisionRecord
-    steps: list[dict[str, Any]] | None
+    explained: Explained | None
+    not_explained: str | None = None
 
 
 class Admin:
@@ -148,19 +154,22 @@ async def decision(state: State, decision_id: FromPath[str]) -> ToldDecision:
     if record is None:
         raise NotFound(f"There is no decision {decision_id!r}.")
     policy = admin.pipeline.policy
-    if policy.hash != record.policy_hash:
-        files = await admin.books.policy_files(record.policy_hash)
-        if files is None:
-            return ToldDecision(record, None)
-        policy = load(Texts("policies as they were", files)).policy
-    steps = recorded_steps(policy, record.trace, record.names, record.at)
-    return ToldDecision(record, [msgspec.to_builtins(step) for step in steps])
+    try:
+        if policy.hash != record.policy_hash:
+            files = await admin.books.policy_files(record.policy_hash)
+            if files is None:
+                return ToldDecision(record, None, f"The policy {record.policy_hash!r} is not kept.")
+            policy = (await asyncio.to_thread(load, Texts("policies as they were", files))).policy
+        return ToldDecision(record, explain_record(policy, record))
+    except (BadConfiguration, GatewayError) as fault:
+        return ToldDecision(record, None, str(fault))
 
 
 @post("/explain", status_code=200)
-async def explain_call(state: State, data: JSONBody[CallEntry]) -> Explained:
-    """Where a call would go and why, without sending it."""
-    return explain_entry(_admin(state).pipeline.policy, data, _admin(state).pipeline.clock.wall())
+async def explain_written(state: State, data: JSONBody[CallEntry]) -> Explained:
+    """Where a call would go and why, without sending it. What it leaves open of the signals is looked up."""
+    pipeline = _admin(state).pipeline
+    return await explain_call(pipeline.policy, data, pipeline.clock.wall(), pipeline.paths.lookups)
 
 
 def _admin(state: State) -> Admin:
@@ -192,7 +201,7 @@ admin_router = Router(
         revoke_key,
         usage,
         decision,
-        explain_call,
+        explain_written,
     ],
     guards=[require_admin],
     tags=["admin"],

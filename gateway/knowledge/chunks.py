@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from semantic_text_splitter import MarkdownSplitter
 
-from gateway.core.decision import Hit
+from gateway.core.facts import Hit
 from gateway.core.values import Value
 from gateway.knowledge.document import Document
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 
-from gateway.core.decision import Hit
+from gateway.core.facts import Hit
 from gateway.core.values import Value
 from gateway.knowledge.chunks import Passage, estimate_tokens
 from gateway.knowledge.escape import escape_label, escape_text

@@ -94,21 +94,21 @@ def weigh_words(postings: list[Posting], chunks: int) -> WordEvidence:
 
 def rank_words(evidence: WordEvidence, limit: int) -> Ranking:
     """The best chunks by words alone."""
-    return _scored(evidence.ids, evidence.strength, _word_confidence(evidence), limit)
+    return _scored(evidence.ids, evidence.strength, word_confidence(evidence), limit)
 
 
 def rank_both(words: WordEvidence, vectors: VectorEvidence, limit: int) -> Ranking:
     """The best chunks by words and vectors together."""
     pool = np.union1d(
-        words.ids[_best(words.ids, words.strength, _POOL)],
-        vectors.ids[_best(vectors.ids, vectors.cosine, _POOL)],
+        words.ids[best_places(words.ids, words.strength, _POOL)],
+        vectors.ids[best_places(vectors.ids, vectors.cosine, _POOL)],
     )
     if not len(pool):
         return _NOTHING
     by_words = _scaled(_looked_up(pool, words.ids, words.strength, 0.0))
     lowest = float(vectors.cosine.min()) if len(vectors.cosine) else 0.0
     by_vectors = _scaled(_looked_up(pool, vectors.ids, vectors.cosine, lowest))
-    confidence = _EVEN * _word_confidence(words) + (1 - _EVEN) * _vector_confidence(vectors)
+    confidence = _EVEN * word_confidence(words) + (1 - _EVEN) * _vector_confidence(vectors)
     return _scored(pool, _EVEN * by_words + (1 - _EVEN) * by_vectors, confidence, limit)
 
 
@@ -118,12 +118,13 @@ def merge_rankings(rankings: list[Ranking], limit: int) -> Ranking:
         return _NOTHING
     ids = np.concatenate([ranking.ids for ranking in rankings])
     scores = np.concatenate([ranking.scores for ranking in rankings])
-    order = _best(ids, scores, limit)
+    order = best_places(ids, scores, limit)
     return Ranking(ids[order], scores[order])
 
 
-def _word_confidence(evidence: WordEvidence) -> float:
-    best = _best(evidence.ids, evidence.strength, _LOOKED_AT)
+def word_confidence(evidence: WordEvidence) -> float:
+    """How sure the words are of their best passage, in [0, 1]; see above."""
+    best = best_places(evidence.ids, evidence.strength, _LOOKED_AT)
     if not len(best):
         return 0.0
     coverage = np.minimum(1.0, evidence.coverage[best])
@@ -132,20 +133,23 @@ def _word_confidence(evidence: WordEvidence) -> float:
 
 
 def _vector_confidence(evidence: VectorEvidence) -> float:
-    if not len(evidence.cosine):
-        return 0.0
+    return min(1.0, max(0.0, vector_position(evidence))) if len(evidence.cosine) else 0.0
+
+
+def vector_position(evidence: VectorEvidence) -> float:
+    """Where the best cosine stands between two unrelated (0) and two neighbouring (1) passages; may pass both."""
     span = max(0.1, evidence.neighbouring - evidence.unrelated)
-    return min(1.0, max(0.0, (float(evidence.cosine.max()) - evidence.unrelated) / span))
+    return (float(evidence.cosine.max()) - evidence.unrelated) / span
 
 
 def _scored(ids: Ids, values: _Floats, confidence: float, limit: int) -> Ranking:
-    order = _best(ids, values, limit)
+    order = best_places(ids, values, limit)
     if not len(order) or values[order[0]] <= 0:
         return _NOTHING
     return Ranking(ids[order], confidence * values[order] / values[order[0]])
 
 
-def _best(ids: Ids, values: _Floats | Vector, limit: int) -> npt.NDArray[np.intp]:
+def best_places(ids: Ids, values: _Floats | Vector, limit: int) -> npt.NDArray[np.intp]:
     """The places of the `limit` largest values, largest first, ties to the lower id."""
     if len(values) > limit:
         # All that reach the limit-th value stay, so that a tie at the border goes to the lower id too.

@@ -35,6 +35,15 @@ class EmbedderSettings(Value, frozen=True):
     api_key: str = ""
 
 
+class OnnxSettings(Value, frozen=True):
+    """A sentence model in a folder. max_tokens: of a text, the rest is not read. threads: of one run of the model."""
+
+    name: str
+    path: str
+    max_tokens: int = 256
+    threads: int = 1
+
+
 class CollectionSettings(Value, frozen=True):
     """A named set of documents and the teams that may read it.
 

@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from gateway.core.decision import KnowledgeSignal
 from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
+from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.core.question import cut_question
 from gateway.core.values import Value
 from gateway.knowledge.chunks import Passage
 from gateway.knowledge.connectors import Connector
 from gateway.knowledge.connectors.folder import FolderConnector
 from gateway.knowledge.connectors.jsonl import JsonlConnector
 from gateway.knowledge.distinct import distinct
-from gateway.knowledge.embedders import DimensionMismatch, Embedder
+from gateway.knowledge.embedders import DimensionMismatch, EmbedderFailed
+from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
+from gateway.knowledge.measure import Measured, evidence
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores import Probe, Store
 from gateway.knowledge.watch import notice
@@ -56,7 +59,7 @@ class Library:
         self,
         store: Store,
         collections: Iterable[CollectionSettings],
-        embedders: Mapping[str, Embedder],
+        embedders: Mapping[str, Remembered],
         *,
         booked: Callable[[EmbeddingUse], None] = _not_booked,
         wall: Callable[[], float] = time.time,
@@ -81,7 +84,7 @@ class Library:
         return tuple(name for name, settings in self._collections.items() if settings.readable_by(team))
 
     def replace(
-        self, collections: Iterable[CollectionSettings], embedders: Mapping[str, Embedder] | None = None
+        self, collections: Iterable[CollectionSettings], embedders: Mapping[str, Remembered] | None = None
     ) -> None:
         """New settings, in force for the next search; `watch` brings the documents after within a second.
 
@@ -111,25 +114,55 @@ class Library:
         team: str,
         limit: int = 8,
         booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
     ) -> KnowledgeSignal:
         """What these collections hold for a text: at most `limit` hits, best first, no near-duplicates.
 
         A collection that the team may not read is treated as if it did not exist. The score is the best
         hit's. When an embedder fails, words alone are searched. booked: told what embedding the text took, in
-        place of the library's own. Raises KnowledgeUnavailable.
+        place of the library's own. local_only: no embedder at an upstream is asked. Raises KnowledgeUnavailable.
         """
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
         asked = text[-MOST_QUESTION_CHARACTERS:]
-        permitted = [
-            settings
-            for name in dict.fromkeys(collections)
-            if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
-        ]
-        probes = await self._probes(asked, permitted, booked or self._booked)
+        permitted = self._permitted(collections, team)
+        probes = await self._probes(asked, permitted, booked or self._booked, local_only=local_only)
         names = tuple(settings.name for settings in permitted)
         version, hits = await self._workers.run(self._found, asked, names, probes, limit)
         return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(version))
+
+    async def measure(
+        self,
+        turn: str,
+        talk: str,
+        collections: Iterable[str],
+        team: str,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
+    ) -> tuple[str, tuple[tuple[str, Evidence], ...]]:
+        """For each collection that the team may read what it shows of whether it holds the answer to a call.
+
+        turn: the last user turn. talk: the last few together. Gives the embedder's name with it, "" when words alone
+        were compared: so it is as soon as one of the collections has no vectors. Raises KnowledgeUnavailable.
+        """
+        if self._closed:
+            raise KnowledgeUnavailable("The knowledge library is closed.")
+        permitted = self._permitted(collections, team)
+        names = tuple(settings.name for settings in permitted)
+        found = []
+        for text in dict.fromkeys((turn, talk)):
+            asked = text[-MOST_QUESTION_CHARACTERS:]
+            probes = await self._probes(asked, permitted, booked or self._booked, local_only=local_only)
+            found.append(await self._workers.run(self._store.measure, asked, names, probes))
+        first, last = found[0], found[-1]
+        has_meaning = bool(names) and all(
+            measure.get(name, Measured()).meaning is not None for measure in found for name in names
+        )
+        told = tuple((name, evidence(first.get(name, Measured()), last.get(name, Measured()))) for name in names)
+        embedders = sorted({settings.embedder or "" for settings in permitted})
+        return (",".join(embedders) if has_meaning else ""), told
 
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
@@ -167,6 +200,13 @@ class Library:
         await asyncio.to_thread(self._workers.close)
         self._store.close()
 
+    def _permitted(self, collections: Iterable[str], team: str) -> list[CollectionSettings]:
+        return [
+            settings
+            for name in dict.fromkeys(collections)
+            if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
+        ]
+
     def _found(
         self, text: str, collections: Sequence[str], probes: Mapping[str, Probe], limit: int
     ) -> tuple[int, tuple[Passage, ...]]:
@@ -178,14 +218,19 @@ class Library:
         return version, distinct(passages, limit)
 
     async def _probes(
-        self, text: str, collections: Iterable[CollectionSettings], booked: Callable[[EmbeddingUse], None]
+        self,
+        text: str,
+        collections: Iterable[CollectionSettings],
+        booked: Callable[[EmbeddingUse], None],
+        *,
+        local_only: bool,
     ) -> dict[str, Probe]:
         """The text as a vector for each collection with an embedder; each embedder is asked once."""
         made: dict[str, Probe | None] = {}
         probes: dict[str, Probe] = {}
         for settings in collections:
             embedder = self._embedders.get(settings.embedder or "")
-            if embedder is None or not text.strip():
+            if embedder is None or not text.strip() or (local_only and not embedder.is_local):
                 continue
             if embedder.name not in made:
                 made[embedder.name] = await self._probe(text, settings.name, embedder, booked)
@@ -195,15 +240,16 @@ class Library:
         return probes
 
     async def _probe(
-        self, text: str, collection: str, embedder: Embedder, booked: Callable[[EmbeddingUse], None]
+        self, text: str, collection: str, embedder: Remembered, booked: Callable[[EmbeddingUse], None]
     ) -> Probe | None:
+        def took(tokens: int | None) -> None:
+            booked(EmbeddingUse(collection, embedder.name, "query", 1, tokens))
+
         try:
-            embedded = await embedder.embed([text])
-        except (GatewayError, DimensionMismatch) as fault:
+            return Probe(embedder.name, await embedder.question(cut_question(text), took))
+        except (EmbedderFailed, DimensionMismatch) as fault:
             _log.warning("question_not_embedded embedder=%s fault=%s", embedder.name, fault)
             return None
-        booked(EmbeddingUse(collection, embedder.name, "query", 1, embedded.tokens))
-        return Probe(embedder.name, embedded.rows[0])
 
     async def _sync(
         self,

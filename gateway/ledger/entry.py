@@ -7,13 +7,15 @@ import msgspec
 
 from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock, utc_day
-from gateway.core.decision import Arm, Decision, Facts
+from gateway.core.decision import Arm, Decision
 from gateway.core.event import Closing, CostStatus, UsageEvent
+from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.core.usage import Usage
 from gateway.ledger.budget import Budgets
+from gateway.ledger.expected import Expected
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void
+from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, record_of
 from gateway.pricing.rates import Rates, cost_by_kind
 from gateway.pricing.table import PriceTable
 
@@ -27,6 +29,9 @@ STREAM_BYTES_PER_TOKEN = 200
 
 
 RETRIEVAL = "retrieval"
+SHADOW = "shadow"
+# Whose account it is when nobody's call is served: documents embedded, copies of calls.
+OPERATOR = Principal(team="gateway", key_id="", key_name="")
 # Outcomes after which the upstream may have read the prompt and may bill it.
 SENT_ANYWAY = frozenset({"caller_left", "interrupted", "timeout"})
 
@@ -53,6 +58,7 @@ class Ledger:
         self.clock = clock
         # What sources may add to a prompt; part of what is set aside for a call on the RAG path.
         self.context_tokens = 0
+        self.expected = Expected()
         # Costs closed here and not yet in the database, by team: what other processes cannot see.
         self.unshipped: dict[str, int] = {}
 
@@ -60,9 +66,13 @@ class Ledger:
         """An entry with the budget reserved for the dearest arm. Raises BudgetExceeded (429)."""
         ceiling = 0
         for arm in decision.arms:
-            ceiling = max(ceiling, self._ceiling(call, arm, facts.today))
+            ceiling = max(ceiling, self.ceiling(call, arm, facts.today) or 0)
         reserved = self.budgets.reserve(principal.team, ceiling, facts.now)
         return Entry(self, call, principal, decision, facts, reserved)
+
+    def open_shadow(self, call: Call, decision: Decision, facts: Facts) -> "Entry":
+        """An entry for a copy of a call: the operator's, of the kind `shadow`, with no decision of its own."""
+        return Entry(self, call, OPERATOR, decision, facts, 0, is_shadow=True)
 
     def refused(
         self, call: Call, principal: Principal, decision: Decision | None, facts: Facts | None, closing: Closing
@@ -70,15 +80,27 @@ class Ledger:
         """Books a call that got no entry: a metric, its decision if there was one, and no usage."""
         Entry(self, call, principal, decision, facts, 0).close(closing)
 
-    def retrieval(self, principal: Principal, upstream: str, model: str, tokens: int | None, collection: str) -> None:
+    def retrieval(
+        self,
+        principal: Principal,
+        upstream: str,
+        model: str,
+        tokens: int | None,
+        collection: str,
+        *,
+        is_free: bool = False,
+    ) -> None:
         """Books the embedding of a question: a row of its own, of the kind `retrieval`.
 
-        tokens: None when the embedder did not say; the row then has neither tokens nor a cost.
+        tokens: None when the embedder did not say; the row then has neither tokens nor a cost. is_free: it was
+        done on this machine, and nobody sends a bill.
         """
         usage = None if tokens is None else Usage(tokens, 0)
         wall = self.clock.wall()
-        rates = self.prices.rates(model, utc_day(wall))
+        rates = None if is_free else self.prices.rates(model, utc_day(wall))
         _, cost, status = priced(rates, usage) if usage is not None else ((), None, "unpriced")
+        if is_free:
+            cost, status = 0, "free"
         row = new_id("emb")
         event = UsageEvent(
             id=f"{row}.1",
@@ -118,12 +140,14 @@ class Ledger:
         """Counts a closed attempt: in the metrics, and among what other processes cannot see yet."""
         if event.cost_nano_usd:
             self.unshipped[event.team] = self.unshipped.get(event.team, 0) + event.cost_nano_usd
+        self.expected.learn(event)
         self.observe(event)
 
-    def _ceiling(self, call: Call, arm: Arm, day: date) -> int:
+    def ceiling(self, call: Call, arm: Arm, day: date) -> int | None:
+        """What a call can cost at an arm at most, in nano-dollars; None without a price."""
         rates = self.prices.rates(arm.model, day)
         if rates is None:
-            return 0
+            return None
         tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
         if arm.path == "rag":
             tokens_in += self.context_tokens
@@ -143,8 +167,11 @@ class Entry:
         decision: Decision | None,
         facts: Facts | None,
         reserved: int,
+        *,
+        is_shadow: bool = False,
     ) -> None:
         self.call_id = new_id("call")
+        self._is_shadow = is_shadow
         self._ledger = ledger
         self._call = call
         self._principal = principal
@@ -157,8 +184,13 @@ class Entry:
         self._started = 0.0
         self._in_flight = False
         self._closed = False
-        self._recorded = False
+        self._recorded = is_shadow
         self.context_tokens = 0
+
+    @property
+    def spent_nano_usd(self) -> int:
+        """What the attempts up to now have cost, as far as it is known."""
+        return self._spent
 
     @property
     def attempt_id(self) -> str:
@@ -250,7 +282,7 @@ class Entry:
             at=wall,
             team=self._principal.team,
             key_id=self._principal.key_id,
-            endpoint=call.endpoint,
+            endpoint=SHADOW if self._is_shadow else call.endpoint,
             asked_model=call.model,
             path=arm.path if arm is not None else "refused",
             upstream=arm.upstream if arm is not None else "",
@@ -286,30 +318,9 @@ class Entry:
         decision, facts = self._decision, self._facts
         if decision is None or facts is None or self._recorded:
             return None
-        arm = decision.arms[0] if decision.arms else None
-        return DecisionRecord(
-            id=decision.id,
-            call_id=self.call_id,
-            at=facts.now,
-            team=self._principal.team,
-            key_id=self._principal.key_id,
-            key_name=self._principal.key_name,
-            endpoint=self._call.endpoint,
-            asked_model=self._call.model,
-            rule=decision.rule,
-            path=arm.path if arm else "refused",
-            upstream=arm.upstream if arm else "",
-            model=arm.model if arm else "",
-            line=arm.line if arm else None,
-            policy_hash=decision.policy_hash,
-            names=decision.names,
-            trace=decision.trace,
-            draw=facts.draw,
-            budget_used=facts.budget_used,
-            signals=tuple((",".join(names), signal.score) for names, signal in facts.knowledge),
-            refusal=decision.refusal,
-            successor_of=decision.successor_of,
-        )
+        ledger = self._ledger
+        costs = ledger.expected.arm_costs(self._call, decision, ledger.prices, ledger.context_tokens, facts.today)
+        return record_of(self.call_id, self._principal, decision, facts, costs)
 
 
 def priced(rates: Rates | None, usage: Usage | None) -> tuple[tuple[tuple[str, int], ...], int | None, CostStatus]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.decision import Names, Trace
+from gateway.core.call import Principal
+from gateway.core.clock import utc_day
+from gateway.core.decision import Arm, Decision, Features, Names, Trace
 from gateway.core.event import UsageEvent
+from gateway.core.facts import Facts, KnowledgeSignal, TaskSignal
 
 # Length and CRC-32 of the payload, little-endian.
 HEAD = struct.Struct("<II")
@@ -16,10 +19,30 @@ MAX_RECORD = 4 * 1024 * 1024
 
 
 NO_NAMES = Names("", "", "", "", False, None, (), ())
+NO_FEATURES = Features(0, 0, 0, has_image=False, response_format="text")
+
+
+class ArmCost(msgspec.Struct, frozen=True, gc=False):
+    """An arm and what the call was expected to cost there when it was decided.
+
+    role: chosen, fallback, other (a target that the draw left aside), shadow. output_tokens: the model's mean up to
+    then, at most the call's own cap. nano_usd: None without a price.
+    """
+
+    role: str
+    arm: Arm
+    input_tokens: int
+    output_tokens: int
+    nano_usd: int | None
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
-    """A decision and the facts it stood on, as it will be asked for months later."""
+    """A decision and all that it stood on, as it will be asked for months later. No words of a message.
+
+    draw, drawn: the random number of the call, and the share that chose among targets. signals: scores by
+    `task:<line>` and `knowledge:<collection>`; contributions: what each piece of evidence added to them.
+    knowledge, tasks: the evidence itself, without what was found.
+    """
 
     id: str
     call_id: str
@@ -43,6 +66,61 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     successor_of: str | None = None
     # A field that is added later has a default: journals of the version before must stay readable.
     names: Names = NO_NAMES
+    features: Features = NO_FEATURES
+    drawn: float = 0.0
+    knowledge: tuple[tuple[tuple[str, ...], KnowledgeSignal], ...] = ()
+    tasks: tuple[TaskSignal, ...] | None = None
+    contributions: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    arms: tuple[ArmCost, ...] = ()
+
+    def facts(self) -> Facts:
+        """The facts as they were."""
+        return Facts(self.at, utc_day(self.at), self.draw, self.budget_used, self.knowledge, self.tasks)
+
+
+def record_of(
+    call_id: str, principal: Principal, decision: Decision, facts: Facts, costs: tuple[ArmCost, ...]
+) -> DecisionRecord:
+    """A decision as it is kept. What retrieval found is left out: the words of documents have no place here."""
+    arm = decision.arms[0] if decision.arms else None
+    names = decision.names
+    knowledge = facts.knowledge
+    signals: tuple[tuple[str, float], ...] = ()
+    contributions: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    if knowledge:
+        knowledge = tuple((of, msgspec.structs.replace(signal, hits=())) for of, signal in knowledge)
+    if decision.scores:
+        signals = tuple((f"{score.kind}:{score.of}", score.score) for score in decision.scores)
+        contributions = tuple((f"{score.kind}:{score.of}", score.contributions) for score in decision.scores)
+    return DecisionRecord(
+        id=decision.id,
+        call_id=call_id,
+        at=facts.now,
+        team=principal.team,
+        key_id=principal.key_id,
+        key_name=principal.key_name,
+        endpoint=names.endpoint,
+        asked_model=names.model,
+        rule=decision.rule,
+        path=arm.path if arm else "refused",
+        upstream=arm.upstream if arm else "",
+        model=arm.model if arm else "",
+        line=arm.line if arm else None,
+        policy_hash=decision.policy_hash,
+        names=names,
+        trace=decision.trace,
+        draw=facts.draw,
+        budget_used=facts.budget_used,
+        signals=signals,
+        refusal=decision.refusal,
+        successor_of=decision.successor_of,
+        features=decision.features,
+        drawn=decision.draw,
+        knowledge=knowledge,
+        tasks=facts.tasks,
+        contributions=contributions,
+        arms=costs,
+    )
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False, tag="i"):

@@ -93,6 +93,13 @@ class LedgerStore:
             found = await session.execute(query.group_by(_EVENTS.c.team))
             return {team: int(cost or 0) for team, cost in found.all()}
 
+    async def shadows_since(self, start: float) -> dict[str, int]:
+        """Nano-dollars by rule of all copies of calls since a Unix time."""
+        query = select(_EVENTS.c.rule, func.sum(_EVENTS.c.cost_nano_usd))
+        query = query.where(_EVENTS.c.at >= start, _EVENTS.c.endpoint == "shadow").group_by(_EVENTS.c.rule)
+        async with self._database.session() as session:
+            return {rule: int(cost or 0) for rule, cost in (await session.execute(query)).all()}
+
     async def sums(
         self,
         by: Sequence[str],

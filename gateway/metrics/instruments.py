@@ -48,6 +48,12 @@ class Instruments:
             registry=registry,
         )
         self.decisions = Counter("gateway_policy_decisions", "Decisions.", ("rule", "path"), registry=registry)
+        self.shadows = Counter(
+            "gateway_shadows",
+            "Copies of calls that were due, and what became of them.",
+            ("rule", "result"),
+            registry=registry,
+        )
         self.reloads = Counter(
             "gateway_policy_reloads", "Readings of the policy files.", ("result",), registry=registry
         )

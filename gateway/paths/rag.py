@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, Decision, Facts, KnowledgeSignal
+from gateway.core.decision import Arm, Decision
 from gateway.core.errors import KnowledgeUnavailable
+from gateway.core.facts import Evidence, Facts, KnowledgeSignal
 from gateway.knowledge.context import Context, build_context
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.paths.cited_chat import ChatEditor
@@ -35,8 +38,23 @@ class Search(Protocol):
         team: str,
         limit: int = HITS,
         booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
     ) -> KnowledgeSignal:
         """The hits of permitted collections. Raises KnowledgeUnavailable."""
+        ...
+
+    async def measure(
+        self,
+        turn: str,
+        talk: str,
+        collections: Sequence[str],
+        team: str,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
+    ) -> tuple[str, tuple[tuple[str, Evidence], ...]]:
+        """What permitted collections show of whether they hold the answer. Raises KnowledgeUnavailable."""
         ...
 
 
@@ -53,17 +71,24 @@ class Sources:
         retrieved: Retrieved,
         embedded: Callable[[Principal, EmbeddingUse], None],
     ) -> None:
-        self._embedded = embedded
+        self.embedded = embedded
         self.library = library
         self.context_tokens = context_tokens
         self._retrieved = retrieved
 
-    async def find(self, call: Call, principal: Principal, collections: tuple[str, ...]) -> KnowledgeSignal:
+    async def find(
+        self, call: Call, principal: Principal, collections: tuple[str, ...], *, local_only: bool = False
+    ) -> KnowledgeSignal:
         """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
         started = time.perf_counter()
         try:
             signal = await self.library.search(
-                question(call), collections, principal.team, HITS, lambda use: self._embedded(principal, use)
+                question(call),
+                collections,
+                principal.team,
+                HITS,
+                lambda use: self.embedded(principal, use),
+                local_only=local_only,
             )
         except KnowledgeUnavailable:
             self._retrieved(collections, "error", time.perf_counter() - started)
@@ -71,13 +96,33 @@ class Sources:
         self._retrieved(collections, "hit" if signal.hits else "empty", time.perf_counter() - started)
         return signal
 
+    async def signal(
+        self, call: Call, principal: Principal, collections: tuple[str, ...], *, local_only: bool = False
+    ) -> KnowledgeSignal:
+        """The same with the evidence that rules weigh. Raises KnowledgeUnavailable (503)."""
+        found = await self.find(call, principal, collections, local_only=local_only)
+        embedder, evidence = await self.library.measure(
+            call.text,
+            talk(call),
+            collections,
+            principal.team,
+            lambda use: self.embedded(principal, use),
+            local_only=local_only,
+        )
+        return msgspec.structs.replace(found, evidence=evidence, embedder=embedder)
+
+
+def talk(call: Call) -> str:
+    """The last user turn with the two before it."""
+    users = [turn.text for turn in call.turns if turn.role == "user" and turn.text]
+    return "\n".join([*users[:-1][-EARLIER_TURNS:], call.text])
+
 
 def question(call: Call) -> str:
     """What is searched for: the last user turn, and the two before it when that one is short."""
     if len(call.text.split()) >= 8:
         return call.text
-    users = [turn.text for turn in call.turns if turn.role == "user" and turn.text]
-    return "\n".join([*users[:-1][-EARLIER_TURNS:], call.text])
+    return talk(call)
 
 
 async def prepare_rag(

@@ -29,6 +29,14 @@ class Way(Value, frozen=True):
     on_no_match: OnNoMatch = "direct"
 
 
+class Copy(Value, frozen=True):
+    """A shadow as a rule names it: where copies go, of which share of the calls, up to what they may cost a month."""
+
+    way: Way
+    share: float
+    monthly_nano_usd: int
+
+
 class Resolved(Value, frozen=True):
     """The arm that a way means today, and the line whose end moved it there."""
 

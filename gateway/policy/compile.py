@@ -1,71 +1,155 @@
 """From what people wrote to what decides: every fault found, all at once, with its place."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from gateway.core.call import Call, Principal
-from gateway.core.decision import Facts
+from gateway.core.decision import CallLimits, Parameters
 from gateway.core.document import Document
 from gateway.core.errors import BadConfiguration
-from gateway.policy.catalogue import AUTO, Catalogue, Way
-from gateway.policy.condition import Check
-from gateway.policy.decide import NAMED, SERVES, Policy, Rule
-from gateway.policy.routing_file import CONDITIONS, RoutingFile, RuleEntry, UseEntry, WayEntry
+from gateway.core.facts import Needs
+from gateway.core.money import nano_from_usd
+from gateway.policy.catalogue import Catalogue, Copy, Way
+from gateway.policy.condition import Check, Compiling, Cost, Part
+from gateway.policy.decide import SERVES, Policy, Rule
+from gateway.policy.faults import routing_faults
+from gateway.policy.routing_file import (
+    COMPOSED,
+    CONDITIONS,
+    ParametersEntry,
+    RoutingFile,
+    RuleEntry,
+    UseEntry,
+    WayEntry,
+    When,
+)
+from gateway.policy.seen import Patterns, Seen
+from gateway.policy.weights import Weights
 
 
-def compile_policy(routing: RoutingFile, document: Document, catalogue: Catalogue, policy_hash: str) -> Policy:
+def compile_policy(
+    routing: RoutingFile, document: Document, catalogue: Catalogue, weights: Weights, policy_hash: str
+) -> Policy:
     """The policy. Raises BadConfiguration with every fault as file:line:column."""
-    faults = list(_faults(routing, document, catalogue))
+    faults = list(routing_faults(routing, document, catalogue))
     if faults:
         raise BadConfiguration(faults)
-    rules = []
-    asks = set()
-    metadata: set[str] = set()
-    headers: set[bytes] = set()
-    for number, entry in enumerate(routing.rules):
-        written = document.data["rules"][number].get("when") or {}
-        rules.append(_rule(entry, list(written)))
-        if "knowledge" in written:
-            asks.add(tuple(written["knowledge"]["collections"]))
-        metadata.update(written.get("metadata", ()))
-        headers.update(name.lower().encode() for name in written.get("header", ()))
+    compiling = Compiling(catalogue)
+    rules = tuple(_rule(entry, compiling) for entry in routing.rules)
     return Policy(
         hash=policy_hash,
-        rules=tuple(rules),
+        rules=rules,
         catalogue=catalogue,
+        weights=weights,
+        patterns=Patterns(compiling.patterns),
         tests=tuple(routing.tests),
-        asks_knowledge=frozenset(asks),
-        metadata_keys=frozenset(metadata),
-        header_names=frozenset(headers),
+        asks_knowledge=frozenset(compiling.collections),
+        asks_tasks=frozenset(compiling.lines),
+        metadata_keys=frozenset(compiling.metadata_keys),
+        header_names=frozenset(compiling.header_names),
     )
 
 
-def _rule(entry: RuleEntry, written: list[str]) -> Rule:
-    # Names first, look-ups last, wherever they stand: a rule that a plain condition settles must not pay for more.
-    keys = sorted(written, key=lambda key: (key not in NAMED, key == "knowledge"))
-    checks = [CONDITIONS[key].compile(getattr(entry.when, key)) for key in keys]
-    named = sum(key in NAMED for key in keys)
-    if entry.use is None:
-        return Rule(entry.name, tuple(keys), tuple(checks), named, refusal=entry.refuse)
-    endpoints = SERVES.get(entry.use.path)
+def compile_when(when: When | None, compiling: Compiling) -> tuple[Part, ...]:
+    """The conditions of one group, cheapest first wherever they stand: what a plain one settles pays for no more."""
+    parts = [_part(key, when.value(key), compiling) for key in when.written()] if when is not None else []
+    return tuple(sorted(parts, key=lambda part: part.cost))
+
+
+def _part(key: str, value: Any, compiling: Compiling) -> Part:
+    if key not in COMPOSED:
+        condition = CONDITIONS[key]
+        return Part(key, condition.cost, condition.compile(value, compiling))
+    groups = [compile_when(group, compiling) for group in (value if isinstance(value, list) else [value])]
+    groups.sort(key=_dearest)
+    checks = [_every([part.check for part in group]) for group in groups]
+    composed = {"all": _every, "any": _either, "not": _none}[key]
+    return Part(key, _dearest(groups[-1]), composed(checks), tuple(groups))
+
+
+def _dearest(group: tuple[Part, ...]) -> Cost:
+    return max(part.cost for part in group)
+
+
+def _every(checks: list[Check]) -> Check:
+    """All hold. What is needed is asked for only while none has failed."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def check(seen: Seen) -> bool | Needs:
+        open_need: Needs | None = None
+        for one in checks:
+            verdict = one(seen)
+            if verdict is False:
+                return False
+            if verdict is not True:
+                open_need = open_need or verdict
+        return open_need or True
+
+    return check
+
+
+def _either(checks: list[Check]) -> Check:
+    """At least one holds. What is needed is asked for only while none has held."""
+
+    def check(seen: Seen) -> bool | Needs:
+        open_need: Needs | None = None
+        for one in checks:
+            verdict = one(seen)
+            if verdict is True:
+                return True
+            if verdict is not False:
+                open_need = open_need or verdict
+        return open_need or False
+
+    return check
+
+
+def _none(checks: list[Check]) -> Check:
+    """The one group does not hold."""
+    (inner,) = checks
+
+    def check(seen: Seen) -> bool | Needs:
+        verdict = inner(seen)
+        return not verdict if isinstance(verdict, bool) else verdict
+
+    return check
+
+
+def _rule(entry: RuleEntry, compiling: Compiling) -> Rule:
+    parts = compile_when(entry.when, compiling)
+    endpoints = SERVES.get(entry.use.path) if entry.use is not None else None
     if endpoints is not None:
-        keys.insert(0, "endpoint")
-        checks.insert(0, _serves(endpoints))
-        named += 1
+        parts = (Part("endpoint", Cost.NAME, _serves(endpoints)), *parts)
+    named = sum(part.cost == Cost.NAME for part in parts)
+    use = entry.use
+    if use is None:
+        return Rule(entry.name, parts, named, refusal=entry.refuse)
+    if use.sticky is not None:
+        _remember_sticky(use.sticky, compiling)
     return Rule(
         name=entry.name,
-        keys=tuple(keys),
-        checks=tuple(checks),
+        parts=parts,
         named=named,
-        ways=tuple(_ways(entry.use)),
-        fallbacks=tuple(_way(fallback) for fallback in entry.use.fallback),
+        ways=tuple(_ways(use)),
+        is_canary=use.canary is not None,
+        sticky=use.sticky,
+        fallbacks=tuple(_way(fallback) for fallback in use.fallback),
+        shadow=_copy(use),
+        limits=_limits(use),
+        parameters=_parameters(use),
     )
+
+
+def _remember_sticky(field: str, compiling: Compiling) -> None:
+    kind, _, name = field.partition(".")
+    if kind == "metadata":
+        compiling.metadata_keys.add(name)
+    elif kind == "header":
+        compiling.header_names.add(name.lower().encode())
 
 
 def _serves(endpoints: frozenset[str]) -> Check:
-    def check(call: Call, _principal: Principal, _facts: Facts) -> bool:
-        return call.endpoint in endpoints
-
-    return check
+    return lambda seen: seen.names.endpoint in endpoints
 
 
 def _way(entry: WayEntry, model: str | None = None, line: str | None = None) -> Way:
@@ -79,6 +163,9 @@ def _way(entry: WayEntry, model: str | None = None, line: str | None = None) -> 
 
 
 def _ways(use: UseEntry) -> Iterator[tuple[float, Way]]:
+    """The rule's ways, each with the upper end of its share of [0, 1); a canary comes first."""
+    if use.canary is not None:
+        yield use.canary.share, _way(use, use.canary.model, use.canary.line)
     if not use.targets:
         yield 1.0, _way(use)
         return
@@ -89,52 +176,31 @@ def _ways(use: UseEntry) -> Iterator[tuple[float, Way]]:
         yield end, _way(use, target.model, target.line)
 
 
-def _faults(routing: RoutingFile, document: Document, catalogue: Catalogue) -> Iterator[str]:
-    seen: set[str] = set()
-    last = len(routing.rules) - 1
-    for number, rule in enumerate(routing.rules):
-        place = ("rules", number)
-        if rule.name in seen:
-            yield document.fault((*place, "name"), f"rule {rule.name!r} stands twice; names must differ.")
-        seen.add(rule.name)
-        written = document.data["rules"][number].get("when")
-        if not written and number < last:
-            yield document.fault(place, f"rule {rule.name!r} holds for every call, so the rules below it never do.")
-        if written and number == last:
-            yield document.fault(place, f"the last rule, {rule.name!r}, must have no `when`: it takes the other calls.")
-        if written and "knowledge" in written:
-            names = written["knowledge"]["collections"]
-            yield from _unknown(names, document, (*place, "when", "knowledge", "collections"), catalogue)
-        if rule.use is not None:
-            yield from _use_faults(rule.use, document, (*place, "use"), catalogue)
+def _copy(use: UseEntry) -> Copy | None:
+    shadow = use.shadow
+    if shadow is None:
+        return None
+    return Copy(_way(shadow), shadow.share, nano_from_usd(str(shadow.monthly_budget_usd)))
 
 
-def _use_faults(use: UseEntry, document: Document, place: tuple[str | int, ...], catalogue: Catalogue) -> Iterator[str]:
-    ways: list[tuple[WayEntry, tuple[str | int, ...]]] = [(use, place)]
-    ways += [(fallback, (*place, "fallback", index)) for index, fallback in enumerate(use.fallback)]
-    for way, here in ways:
-        yield from _unknown(way.collections, document, (*here, "collections"), catalogue)
-        if way.line and not catalogue.knows_line(way.line):
-            yield document.fault((*here, "line"), f"{way.line!r} is no line, or no version of one, in models.yaml.")
-        if way.model and not catalogue.knows_model(way.model):
-            yield document.fault((*here, "model"), _unknown_model(way.model))
-    for index, target in enumerate(use.targets):
-        here = (*place, "targets", index)
-        if target.line and not catalogue.knows_line(target.line):
-            yield document.fault((*here, "line"), f"{target.line!r} is no line, or no version of one, in models.yaml.")
-        if target.model and not catalogue.knows_model(target.model):
-            yield document.fault((*here, "model"), _unknown_model(target.model))
+def _limits(use: UseEntry) -> CallLimits | None:
+    times = use.timeouts
+    limits = CallLimits(
+        connect_seconds=times.connect,
+        first_byte_seconds=times.first_byte,
+        first_token_seconds=times.first_token,
+        between_seconds=times.between,
+        total_seconds=times.total,
+        deadline_seconds=use.deadline,
+        attempts=use.attempts,
+    )
+    return None if limits == CallLimits() else limits
 
 
-def _unknown(
-    collections: list[str], document: Document, place: tuple[str | int, ...], catalogue: Catalogue
-) -> Iterator[str]:
-    for index, name in enumerate(collections):
-        if name not in catalogue.knowledge.collections:
-            yield document.fault((*place, index), f"collection {name!r} is not in knowledge.yaml.")
+def _parameters(use: UseEntry) -> Parameters | None:
+    made = Parameters(_pairs(use.defaults), _pairs(use.caps))
+    return None if made == Parameters() else made
 
 
-def _unknown_model(name: str) -> str:
-    if name == AUTO:
-        return "'auto' is what callers say to leave the choice to this file; name the model here."
-    return f"model {name!r} is not in models.yaml, and there is no '*'."
+def _pairs(entry: ParametersEntry) -> tuple[tuple[str, float], ...]:
+    return tuple((name, value) for name, value in entry.model_dump(exclude_none=True).items())

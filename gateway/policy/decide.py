@@ -5,12 +5,15 @@ import contextlib
 import msgspec
 
 from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, Decision, Facts, Names, NeedsKnowledge, Step, Trace
+from gateway.core.decision import Arm, CallLimits, Decision, Features, Names, Parameters, Shadow, Step, Trace
 from gateway.core.errors import ModelNotFound
+from gateway.core.facts import Facts, Needs
 from gateway.core.values import Value
-from gateway.policy.catalogue import Catalogue, Resolved, Way
-from gateway.policy.condition import Check
-from gateway.policy.routing_file import TestEntry
+from gateway.policy.catalogue import Catalogue, Copy, Resolved, Way
+from gateway.policy.condition import Check, Part
+from gateway.policy.seen import Patterns, Seen
+from gateway.policy.weights import Weights
+from gateway.policy.written_call import TestEntry
 
 # Rules for these paths hold only where the path can be gone.
 SERVES = {
@@ -18,49 +21,60 @@ SERVES = {
     "fine_tuned": frozenset({"chat", "responses", "completions"}),
 }
 HELD = -1
-# These compare what a call names with what a rule names; which rules they let through is worked out once per Names.
-NAMED = ("endpoint", "team", "key", "model", "has_tools", "asked_path", "metadata", "header")
-# Callers choose some of these names, so what is held for them is bounded.
+# Callers choose some of the names that rules compare, so what is held for them is bounded.
 MAX_HELD = 4096
+# Spreads the draw anew: which calls are copied must not depend on which target they drew.
+SPREAD = 7919.0
 
 
 class Rule(Value, frozen=True):
-    """A compiled rule. The first `named` checks are of NAMED conditions, look-ups come last.
+    """A compiled rule. The first `named` parts compare names, look-ups come last.
 
-    ways: with the upper end of their share of [0, 1). refusal: a message, or None.
+    ways: with the upper end of their share of [0, 1); with is_canary the first is on trial. refusal: a message, or
+    None.
     """
 
     name: str
-    keys: tuple[str, ...]
-    checks: tuple[Check, ...]
+    parts: tuple[Part, ...]
     named: int
     ways: tuple[tuple[float, Way], ...] = ()
+    is_canary: bool = False
+    sticky: str | None = None
     fallbacks: tuple[Way, ...] = ()
+    shadow: Copy | None = None
+    limits: CallLimits | None = None
+    parameters: Parameters | None = None
     refusal: str | None = None
 
     @property
     def open_checks(self) -> tuple[tuple[int, Check], ...]:
         """The checks that must look at more than names, with their places."""
-        return tuple(enumerate(self.checks))[self.named :]
+        return tuple(enumerate(part.check for part in self.parts))[self.named :]
 
 
 Shortlist = tuple[tuple[int, tuple[tuple[int, Check], ...]], ...]
 
 
 class Policy(Value, frozen=True):
-    """Everything that decides, from one reading of the files. hash: names that reading."""
+    """Everything that decides, from one reading of the files. hash: names that reading.
+
+    asks_knowledge, asks_tasks: the collections and lines that rules ask about.
+    """
 
     hash: str
     rules: tuple[Rule, ...]
     catalogue: Catalogue
+    weights: Weights
+    patterns: Patterns
     tests: tuple[TestEntry, ...] = ()
     asks_knowledge: frozenset[tuple[str, ...]] = frozenset()
+    asks_tasks: frozenset[str] = frozenset()
     metadata_keys: frozenset[str] = frozenset()
     header_names: frozenset[bytes] = frozenset()
     held: dict[Names, Shortlist] = msgspec.field(default_factory=dict)
 
-    def names(self, call: Call, principal: Principal) -> Names:
-        """What this policy's rules compare of a call."""
+    def seen(self, call: Call, principal: Principal, facts: Facts) -> Seen:
+        """The call as this policy's rules look at it."""
         metadata: tuple[tuple[str, str], ...] = ()
         headers: tuple[tuple[str, str], ...] = ()
         if self.metadata_keys and call.metadata:
@@ -70,7 +84,7 @@ class Policy(Value, frozen=True):
             headers = tuple(
                 [(n.decode("latin-1"), v.decode("latin-1")) for n, v in call.inbound.headers if n in wanted]
             )
-        return Names(
+        names = Names(
             call.endpoint,
             principal.team,
             principal.key_name,
@@ -80,32 +94,37 @@ class Policy(Value, frozen=True):
             metadata,
             headers,
         )
+        return Seen(names, None, facts, self.patterns, self.weights, call)
 
-    def shortlist(self, names: Names, call: Call, principal: Principal, facts: Facts) -> Shortlist:
+    def seen_again(self, names: Names, features: Features, facts: Facts, draw: float) -> Seen:
+        """A recorded call as this policy's rules look at it."""
+        return Seen(names, features, facts, self.patterns, self.weights, draw=draw)
+
+    def shortlist(self, seen: Seen) -> Shortlist:
         """The rules that these names do not rule out, with the checks still to make, up to one that surely holds.
 
         Makes a policy of 1,000 rules nearly as fast as one of ten for whoever its rules name.
         """
-        found = self.held.get(names)
+        found = self.held.get(seen.names)
         if found is None:
             if len(self.held) >= MAX_HELD:
                 self.held.clear()
-            found = self.held[names] = self._shortlist(call, principal, facts)
+            found = self.held[seen.names] = self._shortlist(seen)
         return found
 
-    def _shortlist(self, call: Call, principal: Principal, facts: Facts) -> Shortlist:
+    def _shortlist(self, seen: Seen) -> Shortlist:
         found = []
         for number, rule in enumerate(self.rules):
-            if all(check(call, principal, facts) is True for check in rule.checks[: rule.named]):
+            if all(part.check(seen) is True for part in rule.parts[: rule.named]):
                 found.append((number, rule.open_checks))
-                if rule.named == len(rule.checks):
+                if rule.named == len(rule.parts):
                     break
         return tuple(found)
 
-    def steps(self, trace: Trace, call: Call, principal: Principal, facts: Facts) -> tuple[Step, ...]:
+    def steps(self, trace: Trace, seen: Seen) -> tuple[Step, ...]:
         """A decision's trace in words, rule by rule up to the one that held.
 
-        Of the call and principal only their names count for rules that are not in the trace.
+        Of the call only its names count for rules that are not in the trace.
         """
         places = dict(trace)
         last = trace[-1][0] if trace and trace[-1][1] == HELD else len(self.rules) - 1
@@ -113,25 +132,27 @@ class Policy(Value, frozen=True):
         for number, rule in enumerate(self.rules[: last + 1]):
             place = places.get(number)
             if place is None:
-                named = enumerate(rule.checks[: rule.named])
-                place = next((at for at, check in named if check(call, principal, facts) is not True), rule.named)
-            steps.append(Step(rule.name, None if place == HELD else rule.keys[place]))
+                named = enumerate(rule.parts[: rule.named])
+                place = next((at for at, part in named if part.check(seen) is not True), rule.named)
+            steps.append(Step(rule.name, None if place == HELD else rule.parts[place].key))
         return tuple(steps)
 
 
-def decide(
-    policy: Policy, call: Call, principal: Principal, facts: Facts, decision_id: str
-) -> Decision | NeedsKnowledge:
+def decide(policy: Policy, call: Call, principal: Principal, facts: Facts, decision_id: str) -> Decision | Needs:
     """The decision of the first rule that holds, or what must be looked up before one can tell.
 
     A refusal is a decision too: its `refusal` says why. Raises ModelNotFound when the rule that holds
     names nothing that exists for this caller.
     """
+    return decide_seen(policy, policy.seen(call, principal, facts), decision_id, principal)
+
+
+def decide_seen(policy: Policy, seen: Seen, decision_id: str, principal: Principal | None = None) -> Decision | Needs:
+    """The same for a call that is already seen: live with its principal, in a replay without."""
     trace: list[tuple[int, int]] = []
-    names = policy.names(call, principal)
-    for number, checks in policy.shortlist(names, call, principal, facts):
+    for number, checks in policy.shortlist(seen):
         for place, check in checks:
-            verdict = check(call, principal, facts)
+            verdict = check(seen)
             if verdict is True:
                 continue
             if verdict is False:
@@ -143,61 +164,111 @@ def decide(
             return verdict
         else:
             trace.append((number, HELD))
-            made = Decision(decision_id, policy.rules[number].name, (), tuple(trace), policy.hash, names)
-            return _gone(policy, policy.rules[number], call, principal, facts, made)
+            return _gone(policy, policy.rules[number], seen, decision_id, tuple(trace), principal)
+    refusal = "No rule of the policy holds for this call."
     return Decision(
-        id=decision_id,
-        rule="",
-        arms=(),
-        trace=tuple(trace),
-        policy_hash=policy.hash,
-        names=names,
-        refusal="No rule of the policy holds for this call.",
+        decision_id, "", (), tuple(trace), policy.hash, seen.names, seen.features, refusal=refusal, scores=seen.scores()
     )
 
 
-def _gone(policy: Policy, rule: Rule, call: Call, principal: Principal, facts: Facts, decision: Decision) -> Decision:
+def _gone(
+    policy: Policy, rule: Rule, seen: Seen, decision_id: str, trace: Trace, principal: Principal | None
+) -> Decision:
     """The decision with the arms that the rule means for this call today."""
+    arms: tuple[Arm, ...] = ()
+    others: tuple[Arm, ...] = ()
+    successor_of = None
+    draw = seen.facts.draw
+    shadow = None
     if rule.refusal is not None:
-        return msgspec.structs.replace(decision, refusal=rule.refusal)
-    if call.endpoint == "passthrough":
-        return msgspec.structs.replace(decision, arms=(_passthrough(policy.catalogue, rule, call, principal, facts),))
-    way = next((way for end, way in rule.ways if facts.draw < end), rule.ways[-1][1])
-    chosen = policy.catalogue.resolve(way, call.model, principal.team, facts.today)
-    arms = [_served(chosen, call)]
-    for fallback in rule.fallbacks:
-        # What the rule falls back on may be gone by now; that must not cost a call whose first arm is there.
+        pass
+    elif seen.names.endpoint == "passthrough":
+        arms = (_passthrough(policy.catalogue, rule, seen),)
+    elif len(rule.ways) == 1 and not rule.fallbacks:
+        chosen = _resolve(policy, rule.ways[0][1], seen)
+        arms, successor_of = (_served(chosen, seen),), chosen.successor_of
+    else:
+        draw = seen.draw(rule.name, rule.sticky, principal)
+        arms, others, successor_of = _chosen(policy, rule, seen, draw)
+    if rule.shadow is not None and arms:
+        shadow = _shadow(policy, rule.shadow, seen)
+    return Decision(
+        decision_id,
+        rule.name,
+        arms,
+        trace,
+        policy.hash,
+        seen.names,
+        seen.features,
+        draw,
+        successor_of,
+        rule.refusal,
+        rule.limits,
+        rule.parameters,
+        shadow,
+        others,
+        seen.scores() if seen.facts.knowledge or seen.facts.tasks else (),
+    )
+
+
+def _chosen(policy: Policy, rule: Rule, seen: Seen, draw: float) -> tuple[tuple[Arm, ...], tuple[Arm, ...], str | None]:
+    """The arms in order, those that the draw left aside, and the line whose end moved the first."""
+    place = next((place for place, (end, _) in enumerate(rule.ways) if draw < end), len(rule.ways) - 1)
+    drawn = rule.ways[place][1]
+    left = [way for _, way in rule.ways if way is not drawn]
+    spares = list(rule.fallbacks)
+    if rule.is_canary and place == 0:
+        # What is on trial must cost nobody a call: the rule's own target stands behind it.
+        spares = left + spares
+    chosen = _resolve(policy, drawn, seen)
+    arms = [_served(chosen, seen)]
+    arms += [arm for arm in _there(policy, spares, seen) if arm not in arms]
+    others = [arm for arm in _there(policy, left, seen) if arm not in arms]
+    return tuple(dict.fromkeys(arms)), tuple(others), chosen.successor_of
+
+
+def _there(policy: Policy, ways: list[Way], seen: Seen) -> list[Arm]:
+    """The arms of ways that exist today: what a rule falls back on may be gone, and that must cost no call."""
+    arms = []
+    for way in ways:
         with contextlib.suppress(ModelNotFound):
-            arm = policy.catalogue.resolve(fallback, call.model, principal.team, facts.today).arm
-            if arm not in arms:
-                arms.append(arm)
-    return msgspec.structs.replace(decision, arms=tuple(arms), successor_of=chosen.successor_of)
+            arms.append(_resolve(policy, way, seen).arm)
+    return arms
 
 
-def _served(chosen: Resolved, call: Call) -> Arm:
+def _shadow(policy: Policy, copy: Copy, seen: Seen) -> Shadow | None:
+    if seen.facts.draw * SPREAD % 1.0 >= copy.share or seen.names.endpoint == "passthrough":
+        return None
+    arms = _there(policy, [copy.way], seen)
+    return Shadow(arms[0], copy.monthly_nano_usd) if arms else None
+
+
+def _resolve(policy: Policy, way: Way, seen: Seen) -> Resolved:
+    return policy.catalogue.resolve(way, seen.names.model, seen.names.team, seen.facts.today)
+
+
+def _served(chosen: Resolved, seen: Seen) -> Arm:
     """The arm, if its path can be gone at this endpoint. Raises ModelNotFound (404) when it cannot."""
-    arm = chosen.arm
+    arm, endpoint = chosen.arm, seen.names.endpoint
     endpoints = SERVES.get(arm.path)
-    if endpoints is None or call.endpoint in endpoints:
+    if endpoints is None or endpoint in endpoints:
         return arm
     if chosen.successor_of is not None and arm.path == "rag":
         # A line that served this endpoint has ended: its successor's model answers, without sources.
         return msgspec.structs.replace(arm, path="direct", collections=())
     served = ", ".join(sorted(endpoints))
-    raise ModelNotFound(f"The model {call.model!r} serves {served}; this is {call.endpoint}.", param="model")
+    raise ModelNotFound(f"The model {seen.names.model!r} serves {served}; this is {endpoint}.", param="model")
 
 
-def _passthrough(catalogue: Catalogue, rule: Rule, call: Call, principal: Principal, facts: Facts) -> Arm:
+def _passthrough(catalogue: Catalogue, rule: Rule, seen: Seen) -> Arm:
     """Where a call goes whose body we do not rewrite: to the upstream that its model lives at."""
-    upstream, model = catalogue.default_upstream(), call.model
-    if call.model:
-        way = Way(path="direct")
-        try:
-            resolved = catalogue.resolve(way, call.model, principal.team, facts.today).arm
-            upstream, model = resolved.upstream, resolved.model
-        except ModelNotFound:
-            if rule.ways and rule.ways[0][1].model:
-                resolved = catalogue.resolve(rule.ways[0][1], call.model, principal.team, facts.today).arm
-                return Arm(path="passthrough", upstream=resolved.upstream, model=resolved.model)
+    model, team, today = seen.names.model, seen.names.team, seen.facts.today
+    if not model:
+        return Arm(path="passthrough", upstream=catalogue.default_upstream(), model=model)
+    try:
+        found = catalogue.resolve(Way(path="direct"), model, team, today).arm
+    except ModelNotFound:
+        if not rule.ways or not rule.ways[0][1].model:
             raise
-    return Arm(path="passthrough", upstream=upstream, model=model)
+        found = catalogue.resolve(rule.ways[0][1], model, team, today).arm
+    return Arm(path="passthrough", upstream=found.upstream, model=found.model)

@@ -1,46 +1,17 @@
 """Why a call goes where it goes: `decide` run again, in words."""
 
-from datetime import UTC, datetime
-from typing import cast
+from typing import Any
 
 import msgspec
 
-from gateway.core.call import Call, Endpoint, Inbound, Principal, Turn
-from gateway.core.clock import utc_day
-from gateway.core.decision import Decision, Facts, KnowledgeSignal, Names, NeedsKnowledge, Step, Trace
+from gateway.core.decision import Arm, Decision, SignalScore
 from gateway.core.errors import GatewayError
-from gateway.core.ids import new_id
-from gateway.policy.decide import Policy, decide
-from gateway.policy.routing_file import CONDITIONS, CallEntry, TestEntry
-
-
-def example_call(entry: CallEntry) -> tuple[Call, Principal]:
-    """A call as a test or `policy explain` writes it, as if it had come in over HTTP."""
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in entry.headers.items())
-    inbound = Inbound("POST", f"/v1/{entry.endpoint}", b"", b"", headers, b"", "req_example", 0.0)
-    turns = (Turn("system", entry.system),) if entry.system else ()
-    tokens = entry.prompt_tokens
-    call = Call(
-        inbound=inbound,
-        endpoint=entry.endpoint,
-        model=entry.model,
-        stream=entry.stream,
-        turns=(*turns, Turn("user", entry.text)),
-        text=entry.text,
-        has_tools=entry.has_tools,
-        rag_ready=bool(entry.text),
-        metadata=tuple(sorted(entry.metadata.items())),
-        prompt_bytes=len(entry.text.encode()) + len(entry.system.encode()) if tokens is None else tokens * 4,
-        asked_path=entry.path,
-    )
-    return call, Principal(team=entry.team, key_id="key_example", key_name=entry.key)
-
-
-def example_facts(score: float | None, now: float, policy: Policy) -> Facts:
-    """Facts for a written call: every collection asked about holds an answer of this score."""
-    signal = KnowledgeSignal(score=score or 0.0)
-    known = tuple((names, signal) for names in sorted(policy.asks_knowledge))
-    return Facts(now=now, today=datetime.fromtimestamp(now, UTC).date(), draw=0.0, knowledge=known)
+from gateway.policy.condition import Part
+from gateway.policy.decide import Policy, decide_seen
+from gateway.policy.example import example_call, example_facts
+from gateway.policy.routing_file import CONDITIONS
+from gateway.policy.seen import Seen
+from gateway.policy.written_call import CallEntry, TestEntry
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -55,21 +26,16 @@ class Explained(msgspec.Struct, frozen=True):
     version: int | None
     collections: list[str]
     fallbacks: list[str]
+    shadow: str | None
     refusal: str | None
     successor_of: str | None
     policy_hash: str
-    steps: list[dict[str, object]]
+    signals: tuple[SignalScore, ...]
+    steps: list[dict[str, Any]]
 
 
-def explain(policy: Policy, decision: Decision, call: Call, principal: Principal, facts: Facts) -> Explained:
-    """The decision with every rule that was looked at and what its first failing condition saw."""
-    steps: list[dict[str, object]] = []
-    for step in policy.steps(decision.trace, call, principal, facts):
-        told: dict[str, object] = {"rule": step.rule, "held": step.failed is None}
-        if step.failed is not None:
-            told["failed"] = step.failed
-            told["saw"] = CONDITIONS[step.failed].observed(call, principal, facts)
-        steps.append(told)
+def explain(policy: Policy, decision: Decision, seen: Seen) -> Explained:
+    """The decision with every rule that was looked at, what its first failing condition saw, and all signals."""
     arm = decision.arms[0] if decision.arms else None
     return Explained(
         decision=decision.id,
@@ -80,44 +46,72 @@ def explain(policy: Policy, decision: Decision, call: Call, principal: Principal
         line=arm.line if arm else None,
         version=arm.version if arm else None,
         collections=list(arm.collections) if arm else [],
-        fallbacks=[f"{other.path}:{other.model}" for other in decision.arms[1:]],
+        fallbacks=[arm_name(other) for other in decision.arms[1:]],
+        shadow=arm_name(decision.shadow.arm) if decision.shadow else None,
         refusal=decision.refusal,
         successor_of=decision.successor_of,
         policy_hash=decision.policy_hash,
-        steps=steps,
+        signals=decision.scores,
+        steps=steps_told(policy, decision, seen),
     )
 
 
-def recorded_steps(policy: Policy, trace: Trace, names: Names, at: float) -> tuple[Step, ...]:
-    """A kept decision's rules in words, under the policy that made it."""
-    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in names.headers)
-    call = Call(
-        inbound=Inbound("POST", "", b"", b"", headers, b"", "", 0.0),
-        endpoint=cast("Endpoint", names.endpoint),
-        model=names.model,
-        has_tools=names.has_tools,
-        asked_path=names.asked_path,
-        metadata=names.metadata,
-    )
-    principal = Principal(team=names.team, key_id="", key_name=names.key)
-    return policy.steps(trace, call, principal, Facts(at, utc_day(at), 0.0))
+def explain_entry(policy: Policy, entry: CallEntry, now: float) -> Explained:
+    """Where a written call would go, and why; signals that it does not give score 0.
+
+    Raises ModelNotFound when its rule names nothing that exists.
+    """
+    call, principal = example_call(entry)
+    seen = policy.seen(call, principal, example_facts(entry, now, policy))
+    decision = decide_seen(policy, seen, "dec_explained", principal)
+    if not isinstance(decision, Decision):
+        raise TypeError("every signal that a rule asks about is given")
+    return explain(policy, decision, seen)
+
+
+def arm_name(arm: Arm) -> str:
+    """An arm in a word or two: `fine_tuned:support-tone@v2`, `rag:gpt-4.1-mini`."""
+    return f"{arm.path}:{arm.line}@v{arm.version}" if arm.line else f"{arm.path}:{arm.model}"
+
+
+def steps_told(policy: Policy, decision: Decision, seen: Seen) -> list[dict[str, Any]]:
+    """Each rule up to the one that held: it held, or the first condition that did not and what that saw."""
+    steps = []
+    for number, step in enumerate(policy.steps(decision.trace, seen)):
+        told: dict[str, Any] = {"rule": step.rule, "held": step.failed is None, "failed": step.failed}
+        if step.failed is not None:
+            part = next(part for part in policy.rules[number].parts if part.key == step.failed)
+            told["saw"] = observed(part, seen)
+        steps.append(told)
+    return steps
+
+
+def observed(part: Part, seen: Seen) -> object:
+    """What a condition looked at; of a group of conditions, what each of its own did."""
+    if part.groups:
+        return [{inner.key: observed(inner, seen) for inner in group} for group in part.groups]
+    return CONDITIONS[part.key].observed(seen)
 
 
 def run_tests(policy: Policy, now: float) -> list[str]:
     """What the policy's own tests find wrong, a line each; none when all hold."""
+    return [f"test {policy.tests[number].name!r}: {what}" for number, what in failing_tests(policy, now)]
+
+
+def failing_tests(policy: Policy, now: float) -> list[tuple[int, str]]:
+    """The same with the number of each test."""
     failures = []
-    for test in policy.tests:
+    for number, test in enumerate(policy.tests):
         call, principal = example_call(test.call)
-        facts = example_facts(test.call.knowledge_score, now, policy)
+        seen = policy.seen(call, principal, example_facts(test.call, now, policy))
         try:
-            decision = decide(policy, call, principal, facts, "dec_test")
+            decision = decide_seen(policy, seen, "dec_test", principal)
         except GatewayError as fault:
-            failures.append(f"test {test.name!r}: {fault.message}")
+            failures.append((number, fault.message))
             continue
-        if isinstance(decision, NeedsKnowledge):
-            failures.append(f"test {test.name!r}: {decision.collections} has no score; set knowledge_score.")
-            continue
-        failures += [f"test {test.name!r}: {what}" for what in _differences(test, decision)]
+        if not isinstance(decision, Decision):
+            raise TypeError("every signal that a rule asks about is given")
+        failures += [(number, what) for what in _differences(test, decision)]
     return failures
 
 
@@ -131,13 +125,3 @@ def _differences(test: TestEntry, decision: Decision) -> list[str]:
     }
     wanted = test.expect.model_dump(exclude_none=True)
     return [f"{key} is {got[key]!r}, expected {value!r}" for key, value in wanted.items() if got[key] != value]
-
-
-def explain_entry(policy: Policy, entry: CallEntry, now: float) -> Explained:
-    """Where a written call would go, and why. Raises ModelNotFound when its rule names nothing that exists."""
-    call, principal = example_call(entry)
-    facts = example_facts(entry.knowledge_score, now, policy)
-    decision = decide(policy, call, principal, facts, new_id("dec"))
-    if isinstance(decision, NeedsKnowledge):
-        raise TypeError("every collection that a rule asks about has a score")
-    return explain(policy, decision, call, principal, facts)

@@ -1,8 +1,8 @@
 """policies/knowledge.yaml: collections, where their documents come from, and who may read them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from gateway.core.document import Written
 from gateway.policy.models_file import Name
@@ -29,11 +29,34 @@ class CollectionEntry(Written):
     model: str | None = None
 
 
-class EmbedderEntry(Written):
+class UpstreamEmbedderEntry(Written):
     """An embedding model at an upstream of models.yaml."""
 
+    kind: Literal["openai"] = "openai"
     upstream: str
     model: str
+
+
+class OnnxEmbedderEntry(Written):
+    """A sentence model in a folder, run by the gateway itself. path: from the policies folder unless absolute.
+
+    max_tokens: of a text, the rest is not read. threads: cores that one text may take.
+    """
+
+    kind: Literal["onnx"]
+    path: Annotated[str, Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=8, le=2048)] = 256
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+def _kind(written: Any) -> Any:
+    return written.get("kind", "openai") if isinstance(written, dict) else getattr(written, "kind", None)
+
+
+EmbedderEntry = Annotated[
+    Annotated[UpstreamEmbedderEntry, Tag("openai")] | Annotated[OnnxEmbedderEntry, Tag("onnx")],
+    Discriminator(_kind, "kind", "an embedder is `{upstream, model}`, or `{kind: onnx, path}`; there is no other kind"),
+]
 
 
 class KnowledgeFile(Written):

@@ -1,22 +1,27 @@
 """The policies folder, read whole: all files good, or every fault of every file."""
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.core.document import Document, Model, read_document, validate
+from gateway.core.document import Document, Model, read_document
 from gateway.core.errors import BadConfiguration
 from gateway.core.values import Value
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.compile import compile_policy
 from gateway.policy.decide import Policy
+from gateway.policy.faults import Named, knowledge_faults, model_faults, rule_faults
 from gateway.policy.knowledge_file import KnowledgeFile
-from gateway.policy.models_file import ModelsFile, SuccessorEntry
+from gateway.policy.models_file import ModelsFile
 from gateway.policy.routing_file import RoutingFile
+from gateway.policy.salvage import Read, read_file
+from gateway.policy.signals_file import BUILT_IN, SignalsFile
 from gateway.policy.teams_file import TeamsFile
 
-FILES = ("routing.yaml", "models.yaml", "knowledge.yaml", "prices.yaml", "teams.yaml")
+FILES = ("routing.yaml", "models.yaml", "knowledge.yaml", "prices.yaml", "teams.yaml", "signals.yaml")
 NEEDED = frozenset({"routing.yaml", "models.yaml"})
+_PLACE = re.compile(r"(.+?):(\d+):(\d+): ")
 
 
 class Texts(Value, frozen=True):
@@ -41,6 +46,7 @@ class Rulebook(Value, frozen=True):
     models: ModelsFile
     knowledge: KnowledgeFile
     teams: TeamsFile
+    signals: SignalsFile
 
 
 def read_texts(folder: Path) -> Texts:
@@ -59,83 +65,59 @@ def read_texts(folder: Path) -> Texts:
             faults.append(f"{folder / name}: {fault.strerror}.")
     if faults:
         raise BadConfiguration(faults)
+    # Kept with the policy: a later gateway may bring other weights, and an old decision must stay what it was.
+    found.setdefault("signals.yaml", BUILT_IN.read_bytes())
     return Texts(str(folder), found)
 
 
 def document_of(texts: Texts, name: str) -> Document:
     """One file of the folder, parsed; a missing optional file is an empty mapping."""
-    return read_document(texts.files.get(name, b""), str(Path(texts.folder) / name))
+    return read_document(_text(texts, name), _name(texts, name))
+
+
+def _text(texts: Texts, name: str) -> bytes:
+    text = texts.files.get(name, b"")
+    return BUILT_IN.read_bytes() if name == "signals.yaml" and not text.strip() else text
+
+
+def _name(texts: Texts, name: str) -> str:
+    return str(Path(texts.folder) / name)
 
 
 def load(texts: Texts) -> Rulebook:
     """The compiled policy and its files. Raises BadConfiguration with all faults of all files."""
-    faults: list[str] = []
-
-    def read(name: str, model: type[Model]) -> tuple[Document, Model] | None:
-        try:
-            document = document_of(texts, name)
-            return document, validate(document, model)
-        except BadConfiguration as bad:
-            faults.extend(bad.faults)
-            return None
-
-    models = read("models.yaml", ModelsFile)
-    knowledge = read("knowledge.yaml", KnowledgeFile)
-    teams = read("teams.yaml", TeamsFile)
-    routing = read("routing.yaml", RoutingFile)
-    if models is None or knowledge is None or teams is None or routing is None:
-        raise BadConfiguration(faults)
-    catalogue = Catalogue(models[1], knowledge[1])
-    faults.extend(_cross_faults(models, knowledge, catalogue))
-    try:
-        policy = compile_policy(routing[1], routing[0], catalogue, texts.hash)
-    except BadConfiguration as bad:
-        faults.extend(bad.faults)
+    models = _read(texts, "models.yaml", ModelsFile)
+    knowledge = _read(texts, "knowledge.yaml", KnowledgeFile)
+    teams = _read(texts, "teams.yaml", TeamsFile)
+    signals = _read(texts, "signals.yaml", SignalsFile)
+    routing = _read(texts, "routing.yaml", RoutingFile)
+    faults = [fault for file in (models, knowledge, teams, signals, routing) for fault in file.faults]
+    catalogue = Catalogue(models.file, knowledge.file)
+    named = Named(catalogue, models.doubt, knowledge.doubt)
+    faults += model_faults(models.file, models.document, named)
+    faults += knowledge_faults(knowledge.file, knowledge.document, named)
+    embedder = signals.file.embedder
+    if embedder is not None and not named.embedder(embedder):
+        faults.append(signals.document.fault(("embedder",), f"embedder {embedder!r} is not in knowledge.yaml."))
     if faults:
-        raise BadConfiguration(faults)
-    return Rulebook(policy, models[1], knowledge[1], teams[1])
+        # A policy is compiled only from good files; what can be said of the rules that are good is said all the same.
+        faults += rule_faults(list(routing.numbered("rules")), routing.document, named)
+        raise BadConfiguration(in_order(faults))
+    weights = signals.file.weights()
+    policy = compile_policy(routing.file, routing.document, catalogue, weights, texts.hash)
+    return Rulebook(policy, models.file, knowledge.file, teams.file, signals.file)
 
 
-def _cross_faults(
-    models: tuple[Document, ModelsFile], knowledge: tuple[Document, KnowledgeFile], catalogue: Catalogue
-) -> Iterator[str]:
-    """What one file says of another: upstreams, collections and lines that are named must exist."""
-    document, file = models
-    for name, entry in file.models.items():
-        if entry.upstream not in file.upstreams:
-            yield document.fault(("models", name, "upstream"), f"upstream {entry.upstream!r} is not defined above.")
-    for name, line in file.lines.items():
-        for index, version in enumerate(line.versions):
-            if version.upstream not in file.upstreams:
-                place = ("lines", name, "versions", index, "upstream")
-                yield document.fault(place, f"upstream {version.upstream!r} is not defined above.")
-        if line.successor is not None:
-            yield from _successor_faults(name, line.successor, document, catalogue)
-    yield from _knowledge_faults(*knowledge, file, catalogue)
+def in_order(faults: Iterable[str]) -> list[str]:
+    """Faults by file, in the order in which the files are first named, and by line."""
+    files: dict[str, int] = {}
+    placed = []
+    for fault in faults:
+        found = _PLACE.match(fault)
+        name, line, column = (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
+        placed.append((files.setdefault(name, len(files)), line, column, fault))
+    return [fault for *_, fault in sorted(placed, key=lambda one: one[:3])]
 
 
-def _successor_faults(name: str, successor: SuccessorEntry, document: Document, catalogue: Catalogue) -> Iterator[str]:
-    here = ("lines", name, "successor")
-    if successor.line and not catalogue.knows_line(successor.line):
-        yield document.fault((*here, "line"), f"{successor.line!r} is no line, or no version of one.")
-    if successor.model and not catalogue.knows_model(successor.model):
-        yield document.fault((*here, "model"), f"model {successor.model!r} is not defined above.")
-    for collection in successor.collections:
-        if collection not in catalogue.knowledge.collections:
-            yield document.fault((*here, "collections"), f"collection {collection!r} is not in knowledge.yaml.")
-
-
-def _knowledge_faults(
-    document: Document, settings: KnowledgeFile, file: ModelsFile, catalogue: Catalogue
-) -> Iterator[str]:
-    for name, entry in settings.collections.items():
-        if entry.model and not catalogue.knows_model(entry.model):
-            place = ("collections", name, "model")
-            yield document.fault(place, f"model {entry.model!r} is not in models.yaml, and there is no '*'.")
-        if entry.embedder and entry.embedder not in settings.embedders:
-            place = ("collections", name, "embedder")
-            yield document.fault(place, f"embedder {entry.embedder!r} is not defined under embedders.")
-    for name, embedder in settings.embedders.items():
-        if embedder.upstream not in file.upstreams:
-            place = ("embedders", name, "upstream")
-            yield document.fault(place, f"upstream {embedder.upstream!r} is not in models.yaml.")
+def _read(texts: Texts, name: str, model: type[Model]) -> Read[Model]:
+    return read_file(_text(texts, name), _name(texts, name), model)

@@ -54,16 +54,24 @@ class Supports(Written):
 
 
 class Limits(Written):
-    """Deadlines of one attempt, in seconds."""
+    """Deadlines of one attempt, in seconds.
+
+    first_token: from the request fully sent to the first event of a stream, or to the whole of another reply;
+    None is the same as first_byte. Keep it below a rule's deadline, or no fallback gets its turn.
+    """
 
     connect: Seconds = 5
     first_byte: Seconds = 120
+    first_token: Seconds | None = None
     between: Seconds = 60
     total: Seconds = 600
 
 
 class UpstreamEntry(Written):
-    """Where calls go. on_disconnect: what happens to the upstream call when the caller leaves."""
+    """Where calls go. on_disconnect: what happens to the upstream call when the caller leaves.
+
+    retry_budget: the share of its calls (0 to 1) that second tries may add; 0 allows none.
+    """
 
     base_url: Annotated[str, AfterValidator(_is_base_url)]
     api_key: Secret | None = None
@@ -74,6 +82,7 @@ class UpstreamEntry(Written):
     supports: Supports = Supports()
     timeouts: Limits = Limits()
     attempts: Annotated[int, Field(ge=1, le=5)] = 2
+    retry_budget: Annotated[float, Field(ge=0, le=1)] = 0.2
     ca_file: str | None = None
 
 

@@ -1,14 +1,16 @@
 """policies/routing.yaml: rules, and the tests that stand beside them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
 from gateway.core.discovery import members
-from gateway.core.document import Written
+from gateway.core.document import Place, Written
 from gateway.policy import conditions
 from gateway.policy.condition import Condition
-from gateway.policy.models_file import Name
+from gateway.policy.models_file import Name, Seconds
+from gateway.policy.written_call import TestEntry
 
 CONDITIONS: dict[str, Condition] = {
     key: condition for key, condition in members(conditions, "CONDITION").items() if isinstance(condition, Condition)
@@ -20,7 +22,51 @@ _fields: Any = {
     for key, condition in CONDITIONS.items()
 }
 # The keys under `when` are the files under conditions/: adding one there is all there is to do.
-When: type[Written] = create_model("When", __base__=Written, **_fields)
+_Conditions: type[Written] = create_model("_Conditions", __base__=Written, **_fields)
+COMPOSED = ("all", "any", "not")
+
+
+class When(_Conditions):  # type: ignore[misc,valid-type]  # made at run time, from the files
+    """Conditions that must all hold; `all`, `any` and `not` take such groups again, in any depth."""
+
+    all: Annotated[list["When"], Field(min_length=1)] = Field(
+        None,  # type: ignore[arg-type]  # left out; written without a value it is a fault
+        description="every one of these groups holds",
+    )
+    any: Annotated[list["When"], Field(min_length=1)] = Field(
+        None,  # type: ignore[arg-type]  # left out; written without a value it is a fault
+        description="at least one of these groups holds",
+    )
+    not_: "When" = Field(  # type: ignore[assignment]  # the same
+        None, alias="not", description="this group does not hold"
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "When":
+        for group in (*(self.all or ()), *(self.any or ()), *((self.not_,) if self.not_ is not None else ())):
+            if not group.model_fields_set:
+                raise ValueError("a group under all, any or not names at least one condition")
+        return self
+
+    def written(self) -> list[str]:
+        """The keys that stand in the file, in the order of the table in policies/README.md."""
+        return [field.alias or key for key, field in type(self).model_fields.items() if key in self.model_fields_set]
+
+    def value(self, key: str) -> Any:
+        """What stands under a key."""
+        return getattr(self, "not_" if key == "not" else key)
+
+    def leaves(self, place: Place) -> Iterator[tuple[str, Any, Place]]:
+        """Every condition, also those in groups, with its value and where in the file it stands."""
+        for key in self.written():
+            value, here = self.value(key), (*place, key)
+            if key == "not":
+                yield from value.leaves(here)
+            elif key in COMPOSED:
+                for index, group in enumerate(value):
+                    yield from group.leaves((*here, index))
+            else:
+                yield key, value, here
 
 
 class WeightedEntry(Written):
@@ -28,7 +74,7 @@ class WeightedEntry(Written):
 
     model: str | None = None
     line: str | None = None
-    weight: Annotated[float, Field(gt=0)] = 1
+    weight: Annotated[float, Field(gt=0, lt=1e9)] = 1
 
     @model_validator(mode="after")
     def _one(self) -> "WeightedEntry":
@@ -57,19 +103,82 @@ class WayEntry(Written):
         return self
 
 
+class CanaryEntry(Written):
+    """A small share of the rule's calls to another model or line; what it fails, the rule's own target answers."""
+
+    model: str | None = None
+    line: str | None = None
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _one(self) -> "CanaryEntry":
+        if (self.model is None) == (self.line is None):
+            raise ValueError("a canary names either a model or a line")
+        return self
+
+
+class ShadowEntry(WayEntry):
+    """A copy of a share of the calls to another way, made after the reply.
+
+    Its cost is the operator's, never the caller's; past monthly_budget_usd no more copies are made that month.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1
+    monthly_budget_usd: Annotated[float, Field(gt=0, lt=9e9)]
+
+
+class TimeoutsEntry(Written):
+    """Deadlines of each attempt in seconds, in place of the upstream's own."""
+
+    connect: Seconds | None = None
+    first_byte: Seconds | None = None
+    first_token: Seconds | None = None
+    between: Seconds | None = None
+    total: Seconds | None = None
+
+
+class ParametersEntry(Written):
+    """Parameters of a call by their chat names; each endpoint gets them under its own."""
+
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+
+
+Sticky = Annotated[
+    str, Field(pattern=r"^(conversation|user|team|key|metadata\.[^\s]{1,64}|header\.[A-Za-z0-9!#$%&'*+.^_`|~-]+)$")
+]
+
+
 class UseEntry(WayEntry):
-    """Where a rule sends its calls: one way or weighted targets, and where to turn when that fails."""
+    """Where a rule sends its calls: one way or weighted targets, and where to turn when that fails.
+
+    sticky: the field whose equal values get the same target. deadline: seconds for the whole call, with every
+    attempt and fallback. attempts: how many may be sent for it.
+    """
 
     targets: list[WeightedEntry] = []
+    sticky: Sticky | None = None
+    canary: CanaryEntry | None = None
     fallback: list[WayEntry] = []
+    shadow: ShadowEntry | None = None
+    timeouts: TimeoutsEntry = TimeoutsEntry()
+    deadline: Seconds | None = None
+    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    defaults: ParametersEntry = ParametersEntry()
+    caps: ParametersEntry = ParametersEntry()
 
     @model_validator(mode="after")
     def _targets_fit(self) -> "UseEntry":
         if self.targets and (self.model or self.line):
             raise ValueError("targets stand in place of model and line, not beside them")
-        if self.path == "fine_tuned" and any(target.model for target in self.targets):
+        if self.targets and self.canary:
+            raise ValueError("a canary stands beside one model or line, not beside targets")
+        if self.sticky and not (self.targets or self.canary):
+            raise ValueError("sticky belongs to targets or a canary")
+        others: list[WeightedEntry | CanaryEntry] = [*self.targets, *((self.canary,) if self.canary else ())]
+        if self.path == "fine_tuned" and any(target.model for target in others):
             raise ValueError("targets of path fine_tuned name lines")
-        if self.path != "fine_tuned" and any(target.line for target in self.targets):
+        if self.path != "fine_tuned" and any(target.line for target in others):
             raise ValueError("targets that name lines belong to path fine_tuned")
         return self
 
@@ -78,7 +187,7 @@ class RuleEntry(Written):
     """One rule. It holds when every condition under `when` does; it then uses a way or refuses."""
 
     name: Name
-    when: When | None = None  # type: ignore[valid-type]  # a model made at run time, from the files
+    when: When | None = None
     use: UseEntry | None = None
     refuse: Annotated[str, Field(min_length=1)] | None = None
 
@@ -87,43 +196,6 @@ class RuleEntry(Written):
         if (self.use is None) == (self.refuse is None):
             raise ValueError("a rule has either use or refuse")
         return self
-
-
-class CallEntry(Written):
-    """A call as a test writes it."""
-
-    team: str
-    key: str = "test"
-    model: str = "auto"
-    endpoint: Literal["chat", "responses", "completions", "embeddings", "passthrough"] = "chat"
-    text: str = ""
-    system: str = ""
-    headers: dict[str, str] = {}
-    metadata: dict[str, str] = {}
-    has_tools: bool = False
-    stream: bool = False
-    prompt_tokens: Annotated[int, Field(ge=0)] | None = None
-    path: str | None = None
-    knowledge_score: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-class ExpectEntry(Written):
-    """What must come out; what is not named may be anything."""
-
-    rule: str | None = None
-    path: Literal["fine_tuned", "rag", "direct", "passthrough", "refused"] | None = None
-    model: str | None = None
-    line: str | None = None
-
-
-class TestEntry(Written):
-    """A promise about the rules above it."""
-
-    __test__ = False
-
-    name: str
-    call: CallEntry
-    expect: ExpectEntry
 
 
 class RoutingFile(Written):

@@ -30,15 +30,23 @@ class NotAnswered(TransportError):
     """The connection ended before a whole reply head came."""
 
 
-class FirstByteTimedOut(TransportError):
+class TimedOut(TransportError):
+    """A wait was longer than its deadline; each has a class of its own."""
+
+
+class FirstByteTimedOut(TimedOut):
     """No reply head within `first_byte_seconds` of the sent request."""
 
 
-class BetweenTimedOut(TransportError):
+class FirstTokenTimedOut(TimedOut):
+    """A head, and no first token within `first_token_seconds` of the sent request: see `ahead`."""
+
+
+class BetweenTimedOut(TimedOut):
     """A reader waited `between_seconds` for the next bytes of the body."""
 
 
-class TotalTimedOut(TransportError):
+class TotalTimedOut(TimedOut):
     """The call was not over after `total_seconds`, connecting included."""
 
 

@@ -39,6 +39,7 @@ class HttpxReply:
         self.status = 0
         self.headers: Headers = ()
         self.was_sent = False
+        self.sent_at = asyncio.get_running_loop().time()
         self._transport = transport
         self._deadlines = deadlines
         self._lease = lease
@@ -93,9 +94,11 @@ class HttpxReply:
         return data
 
     def abort(self) -> None:
-        """Closes the connection unless the body was read to its end. Idempotent."""
+        """Closes the connection unless the body was read to its end; who waits in `read` wakes. Idempotent."""
         if not self._is_over:
             self._is_aborted = True
+            if self._reading is not None:
+                self._reading.cancel()
             self._stop()
 
     async def _within(self, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
@@ -170,6 +173,8 @@ class HttpxReply:
     async def _trace(self, name: str, _info: object) -> None:
         if name.endswith("send_request_headers.started"):
             self.was_sent = True
+        elif name.endswith("send_request_body.complete"):
+            self.sent_at = asyncio.get_running_loop().time()
 
     def _opening_fault(self, fault: Exception) -> TransportError:
         if isinstance(fault, httpx2.ConnectTimeout):

@@ -54,13 +54,15 @@ class Deadlines(Value, frozen=True):
 
     connect: name lookup, TCP and TLS together. first_byte: from the request fully sent to the reply head.
     between: one wait for more of the body; time in which nobody reads does not count. total: from `send` to
-    the body's last byte.
+    the body's last byte. first_token: from the request fully sent to the first that a caller can use, see
+    `ahead.read_ahead`, which keeps it: a transport knows no tokens. None is the same as first_byte.
     """
 
     connect_seconds: float = 5
     first_byte_seconds: float = 120
     between_seconds: float = 60
     total_seconds: float = 600
+    first_token_seconds: float | None = None
 
 
 class Origin(Value, frozen=True, cache_hash=True):
@@ -113,11 +115,13 @@ class Lease:
 class Reply(Protocol):
     """A reply whose head has come. header names are in lower case; one task reads it.
 
-    Interim replies (100, 103) are not seen. The body is not decompressed.
+    sent_at: when the request was fully sent, on the loop's clock; no later than its head came. Interim replies
+    (100, 103) are not seen. The body is not decompressed.
     """
 
     status: int
     headers: Headers
+    sent_at: float
 
     async def read(self) -> bytes:
         """All bytes of the body that are there and not yet read; b"" at the clean end, and again after it.
@@ -129,7 +133,7 @@ class Reply(Protocol):
         ...
 
     def abort(self) -> None:
-        """Closes the connection unless the body was read to its end. Idempotent."""
+        """Closes the connection unless the body was read to its end; who waits in `read` wakes. Idempotent."""
         ...
 
 

@@ -49,6 +49,7 @@ class Http1Reply:
         "due",
         "headers",
         "is_head",
+        "sent_at",
         "size",
         "status",
     )
@@ -62,6 +63,7 @@ class Http1Reply:
         self._connection: Line | None = connection
         self._deadlines = deadlines
         self.due = started + deadlines.total_seconds  # on the loop's clock
+        self.sent_at = connection.loop.time()
         self._ended = False
         self._failure: tuple[type[TransportError], str] | None = None
         self._lease = lease
@@ -158,7 +160,8 @@ class Http1Reply:
         """For the connection: the wait for the reply head starts (again) now."""
         connection = self._connection
         if connection is not None and not self.status:
-            connection.watch(min(connection.loop.time() + self._deadlines.first_byte_seconds, self.due))
+            self.sent_at = connection.loop.time()
+            connection.watch(min(self.sent_at + self._deadlines.first_byte_seconds, self.due))
 
     async def _wait(self, seconds: float) -> None:
         connection = self._connection

@@ -1,35 +1,41 @@
 """Sending a call: retries, fallbacks and breakers live here and nowhere else."""
 
 import asyncio
-import contextlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
 
 from gateway import __version__
-from gateway.core.call import Call, Headers
-from gateway.core.decision import Arm
+from gateway.core.call import Call
+from gateway.core.decision import Arm, CallLimits
 from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, UpstreamTimeout
 from gateway.core.event import Closing
+from gateway.upstream.ahead import ReadAhead
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.faults import (
-    Aborted,
-    ConnectFailed,
-    FirstByteTimedOut,
-    TotalTimedOut,
-    TransportError,
-)
-from gateway.upstream.port import Lease, Outgoing, Reply
+from gateway.upstream.error_event import is_failure
+from gateway.upstream.faults import Aborted, ConnectFailed, TimedOut, TransportError
+from gateway.upstream.port import Deadlines, Lease, Outgoing, Reply
 from gateway.upstream.prepared import Book, Prepared
 from gateway.upstream.upstreams import Upstream, Upstreams
+from gateway.upstream.waiting import deadlines_within, retry_after
+from gateway.wire.usage import usage_of_body
 
 # The status says that the call was not served, so that a second try cannot be a second answer.
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-# Across the whole chain: retries multiply cost and waiting.
+# Of the gateway's own credential: no answer for a caller, see `relay`.
+REFUSED_CREDENTIALS = frozenset({401, 403})
+# Across the whole chain, unless the rule says otherwise: retries multiply cost and waiting.
 MAX_ATTEMPTS = 3
 MAX_PAUSE = 4.0
 FIRST_PAUSE = 0.1
-# Enough of a refusal to see what it is about.
-REFUSAL_BYTES = 16 * 1024
+# With less time than this nothing is sent: it would be billed and not be read.
+LEAST_SECONDS = 0.01
+BYTES_PER_TOKEN = 4
+# After the caller has left, an upstream that is to be drained gets this long.
+DRAIN_SECONDS = 60.0
 # What goes upstream of a caller's headers. The credential never does.
 FORWARDED = frozenset(
     {b"content-type", b"accept", b"openai-beta", b"traceparent", b"tracestate", b"idempotency-key", b"range"}
@@ -39,200 +45,305 @@ Observe = Callable[[str, str], None]
 Prepare = Callable[[Arm], Awaitable[Prepared]]
 
 
+class Waiting(Protocol):
+    """The caller, while it waits for a reply."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the caller is gone."""
+        ...
+
+    def patience(self, seconds: float) -> None:
+        """How long the upstream may go on after the caller has left; 0 cuts it at once."""
+        ...
+
+
 class Sent:
-    """A reply whose head has come, and what was sent for it. reply: None when the answer was made here."""
+    """A reply whose beginning was read, and what was sent for it. reply: None when the answer was made here."""
 
-    __slots__ = ("breaker", "prepared", "reply", "upstream")
+    __slots__ = ("prepared", "reply", "upstream")
 
-    def __init__(
-        self, prepared: Prepared, reply: Reply | None, upstream: Upstream | None, breaker: Breaker | None
-    ) -> None:
+    def __init__(self, prepared: Prepared, reply: ReadAhead | None, upstream: Upstream | None) -> None:
         self.prepared = prepared
         self.reply = reply
         self.upstream = upstream
-        self.breaker = breaker
 
 
 class Sender:
     """Tries the arms of a decision in order until one answers. observe: told (upstream, outcome) of each try."""
 
     def __init__(self, upstreams: Upstreams, observe: Observe) -> None:
-        self._upstreams = upstreams
-        self._observe = observe
+        self.upstreams = upstreams
+        self.observe = observe
 
-    async def send(self, call: Call, arms: Sequence[Arm], prepare: Prepare, book: Book, lease: Lease) -> Sent:
-        """The first reply that is worth giving to the caller, its head read and its body not.
+    async def send(
+        self,
+        call: Call,
+        arms: Sequence[Arm],
+        prepare: Prepare,
+        book: Book,
+        lease: Lease,
+        caller: Waiting,
+        limits: CallLimits | None = None,
+    ) -> Sent:
+        """The first reply that is worth giving to the caller, its beginning read: see `ahead`.
 
-        A refusal of the last upstream is given as it is. Raises UpstreamFailed (502), UpstreamTimeout (504),
-        CallerLeft, and whatever `prepare` and `book` raise. Every try that sent bytes is booked.
+        What the last upstream says is given as it is: a refusal, an error, a reply that broke off (its `read`
+        raises that). limits: in place of the upstreams' own; a deadline counts from here. Raises UpstreamFailed
+        (502), UpstreamTimeout (504), CallerLeft, and whatever `prepare` and `book` raise. Every try that sent
+        bytes is booked; the one whose reply is given is the reader's to close.
         """
-        chain = _Chain(self, call, prepare, book, lease)
-        for place, arm in enumerate(arms):
-            sent = await chain.try_arm(arm, last=place == len(arms) - 1)
+        chain = _Chain(self, call, prepare, book, lease, caller, limits)
+        for place, arm in enumerate(arms, 1):
+            sent = await chain.try_arm(arm, last=place == len(arms))
             if sent is not None:
                 return sent
         raise chain.fault or UpstreamFailed("No upstream could be asked.")
 
-    def upstream(self, name: str) -> Upstream:
-        """One upstream by its name."""
-        return self._upstreams.named(name)
-
-    def breaker(self, arm: Arm) -> Breaker:
-        """The breaker of an arm's target."""
-        return self._upstreams.breaker(arm.upstream, arm.model)
-
-    def tell(self, upstream: str, outcome: str) -> None:
-        """Counts one try."""
-        self._observe(upstream, outcome)
-
 
 class _Chain:
-    """One call's way through its arms."""
+    """One call's way through its arms. upstream, breaker, ticket, last: of the arm in turn.
 
-    def __init__(self, sender: Sender, call: Call, prepare: Prepare, book: Book, lease: Lease) -> None:
+    deadlines, unsent: of its last try. fault: what the caller is told if nobody answers.
+    """
+
+    upstream: Upstream
+    breaker: Breaker
+    ticket: int
+    last: bool
+    deadlines: Deadlines
+
+    def __init__(
+        self,
+        sender: Sender,
+        call: Call,
+        prepare: Prepare,
+        book: Book,
+        lease: Lease,
+        caller: Waiting,
+        limits: CallLimits | None,
+    ) -> None:
         self.sender = sender
         self.call = call
         self.prepare = prepare
         self.book = book
         self.lease = lease
+        self.caller = caller
+        self.limits = limits
         self.tries = 0
+        self.unsent = False
+        self.most = MAX_ATTEMPTS
+        self.due = math.inf  # on the loop's clock
         self.fault: GatewayError | None = None
+        if limits is not None:
+            self.most = limits.attempts or MAX_ATTEMPTS
+            if limits.deadline_seconds is not None:
+                self.due = asyncio.get_running_loop().time() + limits.deadline_seconds
 
     async def try_arm(self, arm: Arm, *, last: bool) -> Sent | None:
         """The arm's answer; None when the next arm should be tried (or none is left: see `fault`)."""
-        if self.tries >= MAX_ATTEMPTS:
+        if self.tries >= self.most:
             return None
-        upstream = self.sender.upstream(arm.upstream)
-        breaker = self.sender.breaker(arm)
-        if not breaker.admits():
-            self.sender.tell(upstream.name, "breaker_open")
+        if self.tries and (self.lease.aborted or self.caller.left):
+            raise CallerLeft("The caller left between two tries.")
+        if self.tries and self._is_over():
+            raise UpstreamTimeout(self._deadline_told())
+        upstream = self.sender.upstreams.named(arm.upstream)
+        breaker = self.sender.upstreams.breaker(arm.upstream, arm.model)
+        ticket = breaker.admits()
+        if ticket is None:
+            self.sender.observe(upstream.name, "breaker_open")
             self.fault = UpstreamFailed(
                 f"Upstream {upstream.name!r} has failed repeatedly and is being left alone.",
-                retry_after_seconds=10,
+                retry_after_seconds=math.ceil(breaker.seconds_left) or 1,
             )
             return None
+        self.upstream, self.breaker, self.ticket, self.last = upstream, breaker, ticket, last
         try:
-            return await self._try_admitted(arm, upstream, breaker, last=last)
+            return await self._try_admitted(arm)
         finally:
-            breaker.released()
+            if ticket:
+                breaker.released(ticket)
 
-    async def _try_admitted(self, arm: Arm, upstream: Upstream, breaker: Breaker, *, last: bool) -> Sent | None:
+    async def _try_admitted(self, arm: Arm) -> Sent | None:
         prepared = await self.prepare(arm)
         if prepared.answer is not None:
-            return Sent(prepared, None, None, None)
+            return Sent(prepared, None, None)
+        upstream = self.upstream
+        upstream.retries.calls.add(1, 0)
         for attempt in range(upstream.attempts):
-            self.tries += 1
-            more_here = attempt + 1 < upstream.attempts and self.tries < MAX_ATTEMPTS
-            reply = await self._attempt(prepared, upstream, breaker)
+            reply = await self._attempt(prepared)
             if reply is None:
-                if not more_here or not isinstance(self.fault, UpstreamFailed) or not self.fault.retry_after_seconds:
+                pause = self._pause_before_retry(attempt, 0.0) if self.unsent else None
+                if pause is None:
                     return None
-                await self._pause(attempt, None)
+                await self._pause(pause)
                 continue
-            if reply.status == 400 and prepared.usage_injected:
-                reply = ahead = await _ReadAhead.of(reply)
-                if b"stream_options" in ahead.ahead or b"include_usage" in ahead.ahead:
-                    return await self._without_options(arm, reply, upstream, breaker, last=last)
-            pause = _retry_after(reply.headers)
-            more_here = more_here and (pause or 0) <= MAX_PAUSE
-            ends = last or self.tries >= MAX_ATTEMPTS
-            # A tuned model that is gone at its provider answers 404: its fallback is what the policy has for that.
-            gone = reply.status == 404 and arm.line is not None and not ends
-            if not gone and not (reply.status in RETRIED and (more_here or not ends)):
-                return Sent(prepared, reply, upstream, breaker)
-            self.book.fail(Closing("upstream_error", reply.status, "upstream_failed"))
-            reply.abort()
-            self.fault = UpstreamFailed(f"Upstream {upstream.name!r} answered {reply.status}.")
-            if not more_here or gone:
+            ends = self.last or self.tries >= self.most
+            if reply.status in RETRIED:
+                wanted = retry_after(reply.headers, self.sender.upstreams.clock.wall())
+                pause = self._pause_before_retry(attempt, wanted)
+                if pause is not None or not ends:
+                    self._refused(reply)
+                    if pause is None:
+                        return None
+                    await self._pause(pause)
+                    continue
+            elif reply.status == 404 and arm.line is not None and not ends:
+                # A tuned model that is gone at its provider: its fallback is what the policy has for that.
+                self._refused(reply)
                 return None
-            await self._pause(attempt, pause)
+            return await self._begun(arm, prepared, reply, ends=ends)
         return None
 
-    async def _attempt(self, prepared: Prepared, upstream: Upstream, breaker: Breaker) -> Reply | None:
-        """One try. None with `fault` set when it failed; a fault with retry_after was never sent."""
+    async def _attempt(self, prepared: Prepared) -> Reply | None:
+        """One try, as far as the head. None with `fault` set when it failed; unsent: nothing had left us."""
+        upstream = self.upstream
+        self.deadlines = deadlines = upstream.deadlines if self.limits is None else self._deadlines(self.limits)
+        if self.tries:
+            self.caller.patience(0.0)
+        self.tries += 1
+        self.unsent = False
         self.book.start(prepared.arm, prepared.context_tokens)
         outgoing = _outgoing(self.call, prepared, upstream, self.book.attempt_id)
         try:
-            reply = await upstream.transport.send(upstream.origin, outgoing, upstream.deadlines, self.lease)
+            reply = await upstream.transport.send(upstream.origin, outgoing, deadlines, self.lease)
         except Aborted as fault:
             if not fault.sent:
                 self.book.void()
             raise CallerLeft("The caller left before the reply began.") from None
         except ConnectFailed:
             self.book.void()
-            breaker.failed()
-            self.sender.tell(upstream.name, "connect_failed")
+            self.unsent = True
+            self._failed("connect_failed")
             self.fault = UpstreamFailed(f"Upstream {upstream.name!r} cannot be reached.", retry_after_seconds=1)
             return None
         except TransportError as fault:
-            breaker.failed()
-            slow = isinstance(fault, (FirstByteTimedOut, TotalTimedOut))
-            self.sender.tell(upstream.name, "timeout" if slow else "broken")
-            self.fault = (
-                UpstreamTimeout(f"Upstream {upstream.name!r} did not answer in time.")
-                if slow
-                else UpstreamFailed(f"Upstream {upstream.name!r} broke off before it answered.")
-            )
+            self._failed("timeout" if isinstance(fault, TimedOut) else "broken")
+            self.fault = self._told(fault)
             if fault.sent:
-                closing = Closing("timeout" if slow else "upstream_error", self.fault.status, self.fault.code)
-                self.book.fail(self.book.closing_of_prompt(closing))
+                self._book(self.fault, b"")
             else:
                 self.book.void()
             return None
+        if upstream.drains:
+            self.caller.patience(DRAIN_SECONDS)
         # A 429 is the provider's word to one account about its pace; the target itself is well.
         if reply.status >= 500:
-            breaker.failed()
-        else:
-            breaker.succeeded()
-        self.sender.tell(upstream.name, f"{reply.status // 100}xx")
+            self._failed("5xx")
+        elif reply.status >= 300:
+            self._succeeded(reply.status)
         return reply
 
-    async def _without_options(
-        self, arm: Arm, reply: Reply, upstream: Upstream, breaker: Breaker, *, last: bool
-    ) -> Sent | None:
+    async def _begun(self, arm: Arm, prepared: Prepared, reply: Reply, *, ends: bool) -> Sent | None:
+        """The reply with its beginning read; None with `fault` set when the next arm should be tried."""
+        ahead = ReadAhead(reply)
+        sent = Sent(prepared, ahead, self.upstream)
+        if reply.status not in REFUSED_CREDENTIALS:
+            await ahead.begin(self.deadlines.first_token_seconds or self.deadlines.first_byte_seconds)
+        if reply.status == 400 and prepared.usage_injected and _is_about_options(ahead.ahead):
+            return await self._without_options(arm, ahead)
+        failure = ahead.failure
+        if failure is None and not (ahead.first and is_failure(ahead.first)):
+            if reply.status < 300:
+                self._succeeded(reply.status)
+            return sent
+        if isinstance(failure, Aborted):
+            return sent
+        if failure is None:
+            self._failed("error_event")
+        elif reply.status < 300:
+            self._failed("timeout" if isinstance(failure, TimedOut) else "broken")
+        if ends:
+            return sent
+        if failure is None:
+            self._refused(ahead)
+        else:
+            self.fault = self._told(failure)
+            self._book(self.fault, ahead.ahead if ahead.form == "whole" else b"")
+        return None
+
+    def _deadlines(self, limits: CallLimits) -> Deadlines:
+        left = self.due - asyncio.get_running_loop().time()
+        if left < LEAST_SECONDS:
+            raise UpstreamTimeout(self._deadline_told())
+        return deadlines_within(self.upstream.deadlines, limits, left)
+
+    def _is_over(self) -> bool:
+        """Whether the call's deadline has passed."""
+        return self.due < math.inf and self.due - asyncio.get_running_loop().time() < LEAST_SECONDS
+
+    def _deadline_told(self) -> str:
+        seconds = self.limits.deadline_seconds if self.limits is not None else None
+        return f"No upstream answered within the call's deadline of {seconds or 0:g} s."
+
+    def _succeeded(self, status: int) -> None:
+        self.breaker.succeeded(self.ticket)
+        self.sender.observe(self.upstream.name, f"{status // 100}xx")
+
+    def _failed(self, outcome: str) -> None:
+        # A later try that the call's deadline cut short had less time than it may take: no fault of its target.
+        if self.tries == 1 or not self._is_over():
+            self.breaker.failed(self.ticket)
+        self.sender.observe(self.upstream.name, outcome)
+
+    def _told(self, fault: TransportError) -> GatewayError:
+        name = self.upstream.name
+        if not isinstance(fault, TimedOut):
+            return UpstreamFailed(f"Upstream {name!r} broke off before it answered.")
+        over = self._is_over()
+        return UpstreamTimeout(self._deadline_told() if over else f"Upstream {name!r} did not answer in time.")
+
+    def _book(self, fault: GatewayError, came: bytes) -> None:
+        """Books a try that was sent and gave no reply to use. came: what there was of a body."""
+        slow = isinstance(fault, UpstreamTimeout)
+        closing = self.book.closing_of_prompt(
+            Closing("timeout" if slow else "upstream_error", fault.status, fault.code)
+        )
+        if came and closing.usage is not None:
+            usage = usage_of_body(came) or replace(closing.usage, output_tokens=len(came) // BYTES_PER_TOKEN)
+            closing = replace(closing, usage=usage)
+        self.book.fail(closing)
+
+    def _refused(self, reply: Reply) -> None:
+        """Books a try that was not served: that costs nothing."""
+        status = reply.status if reply.status >= 300 else UpstreamFailed.status
+        self.book.fail(Closing("upstream_error", status, "upstream_failed"))
+        reply.abort()
+        said = str(reply.status) if reply.status >= 300 else "with an error in place of a stream"
+        self.fault = UpstreamFailed(f"Upstream {self.upstream.name!r} answered {said}.")
+
+    async def _without_options(self, arm: Arm, reply: Reply) -> Sent | None:
         """Again without the `stream_options` that we put in; remembered, so that it happens once."""
         # A reload may have put another object in its place meanwhile; `prepare` asks that one.
-        upstream.takes_stream_options = self.sender.upstream(arm.upstream).takes_stream_options = False
-        reply.abort()
-        self.book.fail(Closing("upstream_error", reply.status, "upstream_failed"))
-        return await self._try_admitted(arm, upstream, breaker, last=last)
+        self.upstream.takes_stream_options = False
+        self.sender.upstreams.named(arm.upstream).takes_stream_options = False
+        self._refused(reply)
+        return await self._try_admitted(arm)
 
-    async def _pause(self, attempt: int, wanted: float | None) -> None:
+    def _pause_before_retry(self, attempt: int, wanted: float) -> float | None:
+        """Seconds until another try here; None when there shall be none. wanted: what the upstream asks for."""
+        # One try is kept for the next arm. A probe has told what it was sent for.
+        most = self.most if self.last else self.most - 1
+        if attempt + 1 >= self.upstream.attempts or self.tries >= most or self.ticket or wanted > MAX_PAUSE:
+            return None
         # Full jitter: callers that failed together must not come back together.
-        pause = FIRST_PAUSE * 2**attempt * random.random() if wanted is None else wanted  # noqa: S311  # no secret
-        await asyncio.sleep(min(pause, MAX_PAUSE))
-        if self.lease.aborted:
+        pause: float = wanted + FIRST_PAUSE * 2**attempt * random.random()  # noqa: S311  # no secret
+        if self.due < math.inf and asyncio.get_running_loop().time() + pause + LEAST_SECONDS >= self.due:
+            return None
+        if not self.upstream.retries.takes():
+            self.sender.observe(self.upstream.name, "retry_budget_spent")
+            return None
+        return pause
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.lease.aborted or self.caller.left:
             raise CallerLeft("The caller left between two tries.")
 
 
-class _ReadAhead:
-    """A reply whose beginning was looked at; `read` gives it again."""
-
-    def __init__(self, reply: Reply, ahead: bytes) -> None:
-        self.status = reply.status
-        self.headers = reply.headers
-        self.ahead = ahead
-        self._given = False
-        self._reply = reply
-
-    @classmethod
-    async def of(cls, reply: Reply) -> "_ReadAhead":
-        ahead = b""
-        # A refusal that breaks off is judged by what came of it; who reads on is told by the reply itself.
-        with contextlib.suppress(TransportError):
-            while len(ahead) < REFUSAL_BYTES and (more := await reply.read()):
-                ahead += more
-        return cls(reply, ahead)
-
-    async def read(self) -> bytes:
-        if not self._given:
-            self._given = True
-            if self.ahead:
-                return self.ahead
-        return await self._reply.read()
-
-    def abort(self) -> None:
-        self._reply.abort()
+def _is_about_options(refusal: bytes) -> bool:
+    return b"stream_options" in refusal or b"include_usage" in refusal
 
 
 def _outgoing(call: Call, prepared: Prepared, upstream: Upstream, attempt_id: str) -> Outgoing:
@@ -242,15 +353,3 @@ def _outgoing(call: Call, prepared: Prepared, upstream: Upstream, attempt_id: st
     # OpenAI's own header for a client's id of a request: with it a row is found in the provider's logs.
     own = (*upstream.headers, *OWN, (b"x-client-request-id", attempt_id.encode()))
     return Outgoing(inbound.method, target, kept + own, prepared.body)
-
-
-def _retry_after(headers: Headers) -> float | None:
-    """Seconds that the upstream asks to wait; None when it says nothing we read (dates are left alone)."""
-    for name, value in headers:
-        if name in {b"retry-after-ms", b"retry-after"}:
-            try:
-                seconds = float(value) / (1000 if name.endswith(b"-ms") else 1)
-            except ValueError:
-                continue
-            return max(0.0, seconds)
-    return None

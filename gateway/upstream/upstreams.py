@@ -1,7 +1,7 @@
 """The upstreams of models.yaml, made ready: address, credential, deadlines, breakers."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from gateway.core.call import Headers
@@ -11,6 +11,7 @@ from gateway.core.settings import secret
 from gateway.policy.models_file import UpstreamEntry
 from gateway.upstream.breaker import Breaker, State
 from gateway.upstream.port import Deadlines, Origin, Transport
+from gateway.upstream.retry_budget import RetryBudget
 
 PORTS = {"http": 80, "https": 443}
 # Targets are named by callers where `*` is allowed; past this many the breakers start anew.
@@ -20,13 +21,22 @@ MAX_TARGETS = 2048
 class Upstream:
     """One upstream. takes_stream_options: turns False for good when it refuses them once."""
 
-    def __init__(self, name: str, entry: UpstreamEntry, origin: Origin, headers: Headers, transport: Transport) -> None:
+    def __init__(
+        self,
+        name: str,
+        entry: UpstreamEntry,
+        origin: Origin,
+        headers: Headers,
+        transport: Transport,
+        monotonic: Callable[[], float],
+    ) -> None:
         self.name = name
         self.entry = entry
         self.origin = origin
         self.headers = headers
         self.transport = transport
         self.attempts = entry.attempts
+        self.retries = RetryBudget(entry.retry_budget, monotonic)
         self.takes_stream_options = entry.supports.stream_options
         self.drains = entry.on_disconnect == "drain"
         limits = entry.timeouts
@@ -35,6 +45,7 @@ class Upstream:
             first_byte_seconds=limits.first_byte,
             between_seconds=limits.between,
             total_seconds=limits.total,
+            first_token_seconds=limits.first_token,
         )
 
 
@@ -44,7 +55,7 @@ class Upstreams:
     def __init__(self, transports: Mapping[str, Transport], environment: Mapping[str, str], clock: Clock) -> None:
         self._transports = transports
         self._environment = environment
-        self._clock = clock
+        self.clock = clock
         self._upstreams: dict[str, Upstream] = {}
         self._breakers: dict[tuple[str, str], Breaker] = {}
 
@@ -60,6 +71,8 @@ class Upstreams:
         """Takes over a new set; what an upstream has taught us about itself stays."""
         for name, upstream in upstreams.items():
             old = self._upstreams.get(name)
+            if old is not None:
+                upstream.retries.calls = old.retries.calls
             if old is not None and old.entry == upstream.entry:
                 upstream.takes_stream_options = old.takes_stream_options
         self._upstreams = upstreams
@@ -75,7 +88,7 @@ class Upstreams:
         if breaker is None:
             if len(self._breakers) >= MAX_TARGETS:
                 self._breakers.clear()
-            breaker = self._breakers[key] = Breaker(self._clock.monotonic)
+            breaker = self._breakers[key] = Breaker(self.clock.monotonic)
         return breaker
 
     def states(self) -> dict[str, State]:
@@ -107,7 +120,8 @@ class Upstreams:
             user = f"{parts.username}:{parts.password or ''}".encode()
             headers.append((b"authorization", b"Basic " + base64.b64encode(user)))
         headers += [(key.lower().encode(), value.encode()) for key, value in entry.headers.items()]
-        return Upstream(name, entry, origin, tuple(headers), self._transports[entry.transport])
+        transport = self._transports[entry.transport]
+        return Upstream(name, entry, origin, tuple(headers), transport, self.clock.monotonic)
 
 
 def _is_url(text: str) -> bool:

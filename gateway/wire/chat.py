@@ -18,6 +18,14 @@ class Shape(msgspec.Struct):
     type: str = "text"
 
 
+FORMATS = frozenset({"text", "json_object", "json_schema"})
+
+
+def format_name(shape: Shape) -> str:
+    """`text`, `json_object` or `json_schema`; `other` for one that is not OpenAI's."""
+    return shape.type if shape.type in FORMATS else "other"
+
+
 class ChatBody(msgspec.Struct):
     """The fields read; all others stay in the bytes."""
 
@@ -31,6 +39,9 @@ class ChatBody(msgspec.Struct):
     tools: msgspec.Raw = ABSENT
     response_format: Shape | None = None
     metadata: Any = None
+    temperature: Any = None
+    user: Any = None
+    safety_identifier: Any = None
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -40,7 +51,7 @@ def read_chat(inbound: Inbound) -> Call:
     """The call. Raises InvalidRequest (400) naming the field that is missing or of the wrong type."""
     body = decode(inbound.body, _decoder)
     turns, text, has_image, waits = read_turns(body.messages)
-    shape = body.response_format.type if body.response_format else "text"
+    user = body.safety_identifier if body.user is None else body.user
     return Call(
         inbound=inbound,
         endpoint="chat",
@@ -51,11 +62,13 @@ def read_chat(inbound: Inbound) -> Call:
         text=text,
         has_tools=is_given(body.tools),
         has_image=has_image,
-        wants_json=shape in {"json_object", "json_schema"},
+        response_format="text" if body.response_format is None else format_name(body.response_format),
         rag_ready=bool(text) and not waits,
         choices=max(1, body.n or 1),
         output_limit=body.max_completion_tokens or body.max_tokens,
         metadata=caller_metadata(inbound, body.metadata),
         prompt_bytes=len(inbound.body),
         asked_path=asked_path(inbound),
+        temperature=body.temperature if isinstance(body.temperature, (int, float)) else None,
+        user=user if isinstance(user, str) else "",
     )

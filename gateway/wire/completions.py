@@ -21,6 +21,8 @@ class CompletionsBody(msgspec.Struct):
     best_of: int | None = None
     max_tokens: int | None = None
     metadata: Any = None
+    temperature: Any = None
+    user: Any = None
 
 
 _decoder = msgspec.json.Decoder(CompletionsBody)
@@ -49,4 +51,6 @@ def read_completions(inbound: Inbound) -> Call:
         metadata=caller_metadata(inbound, body.metadata),
         prompt_bytes=len(inbound.body),
         asked_path=asked_path(inbound),
+        temperature=body.temperature if isinstance(body.temperature, (int, float)) else None,
+        user=body.user if isinstance(body.user, str) else "",
     )

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.call import Call, Inbound, Turn
 from gateway.wire.caller import asked_path, caller_metadata
-from gateway.wire.chat import Shape
+from gateway.wire.chat import Shape, format_name
 from gateway.wire.json_object import decode
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
 
@@ -26,6 +26,10 @@ class ResponsesBody(msgspec.Struct):
     tools: msgspec.Raw = ABSENT
     text: TextShape | None = None
     metadata: Any = None
+    temperature: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    conversation: Any = None
 
 
 _decoder = msgspec.json.Decoder(ResponsesBody)
@@ -42,7 +46,8 @@ def read_responses(inbound: Inbound) -> Call:
         turns = (Turn("user", text),)
     if body.instructions:
         turns = (Turn("system", body.instructions), *turns)
-    shape = body.text.format.type if body.text and body.text.format else "text"
+    user = body.safety_identifier if body.user is None else body.user
+    told = body.conversation.get("id") if isinstance(body.conversation, dict) else body.conversation
     return Call(
         inbound=inbound,
         endpoint="responses",
@@ -53,10 +58,13 @@ def read_responses(inbound: Inbound) -> Call:
         text=text,
         has_tools=is_given(body.tools),
         has_image=has_image,
-        wants_json=shape in {"json_object", "json_schema"},
+        response_format=format_name(body.text.format) if body.text and body.text.format else "text",
         rag_ready=bool(text) and not waits,
         output_limit=body.max_output_tokens,
         metadata=caller_metadata(inbound, body.metadata),
         prompt_bytes=len(inbound.body),
         asked_path=asked_path(inbound),
+        temperature=body.temperature if isinstance(body.temperature, (int, float)) else None,
+        user=user if isinstance(user, str) else "",
+        conversation=told if isinstance(told, str) else "",
     )

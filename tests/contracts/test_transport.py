@@ -78,6 +78,20 @@ class TestRequests:
 
 
 class TestReplies:
+    async def test_says_when_its_request_was_sent(self, transport: Transport) -> None:
+        """After connecting, and before the upstream thought about it."""
+
+        async def script(visit: Visit) -> None:
+            await asyncio.sleep(0.2)
+            await visit.write(HI)
+
+        async with scripted(script) as server:
+            loop = asyncio.get_running_loop()
+            before = loop.time()
+            reply = await transport.send(server.origin, POST, PATIENT, Lease())
+            assert before <= reply.sent_at <= loop.time() - 0.15
+            await whole(reply)
+
     @pytest.mark.parametrize(
         ("reply", "then", "body"),
         [

@@ -114,6 +114,17 @@ class TestAbort:
                 await reply.read()
             await server.until(lambda: server.open == 0, seconds=1)
 
+    async def test_wakes_who_waits_for_more(self, transport: Transport) -> None:
+        async with scripted(says(CHUNKED + b"2\r\nhi\r\n", then="hang")) as server:
+            reply = await transport.send(server.origin, POST, PATIENT, Lease())
+            assert await reply.read() == b"hi"
+            asyncio.get_running_loop().call_later(0.05, reply.abort)
+            async with asyncio.timeout(1):
+                with pytest.raises(Aborted):
+                    await reply.read()
+            await server.until(lambda: server.open == 0, seconds=1)
+            await settled(lambda: transport.active_count == 0)
+
     async def test_after_the_end_leaves_the_connection_to_others(self, transport: Transport) -> None:
         """The lease of a finished call must not reach the call that uses its connection now."""
         async with scripted(says(CHUNKED + b"2\r\nhi\r\n", b"0\r\n\r\n")) as server:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core.call import Call, Headers, Inbound, Principal
-from gateway.core.decision import Arm, Decision, Facts, Hit, KnowledgeSignal, Names
+from gateway.core.decision import Arm, Decision, Features, Names
 from gateway.core.event import UsageEvent
+from gateway.core.facts import Facts, Hit, KnowledgeSignal
 from gateway.core.usage import Usage
 from gateway.wire.route import read_call
 
@@ -15,6 +16,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 SUPPORT = Principal(team="support", key_id="key_1", key_name="web")
 DIRECT = Arm(path="direct", upstream="main", model="gpt-4.1-mini")
 NAMES = Names("chat", "support", "web", "auto", False, None, (), ())
+FEATURES = Features(5, 18, 1, has_image=False, response_format="text")
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -44,9 +46,8 @@ def facts(draw: float = 0.0, **scores: float) -> Facts:
 
 def decided(*arms: Arm, **fields: Any) -> Decision:
     """A decision for these arms."""
-    return Decision(
-        id="dec_1", rule="a-rule", arms=arms or (DIRECT,), trace=((0, -1),), policy_hash="0" * 16, names=NAMES, **fields
-    )
+    given: dict[str, Any] = {"names": NAMES, "features": FEATURES, **fields}
+    return Decision(id="dec_1", rule="a-rule", arms=arms or (DIRECT,), trace=((0, -1),), policy_hash="0" * 16, **given)
 
 
 def hit(text: str, document: str = "refunds.md", score: float = 0.9) -> Hit:

@@ -19,6 +19,8 @@ class FakeEmbedder:
     seen: all texts asked for. broken: makes it fail like an upstream that is away.
     """
 
+    is_local = False
+
     def __init__(self, name: str = "fake:1", dimension: int = 64) -> None:
         self._name = name
         self._dimension = dimension

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from gateway.core.call import Call
-from gateway.core.decision import Decision, Facts, NeedsKnowledge
+from gateway.core.decision import Decision
+from gateway.core.facts import Facts, Needs
 from gateway.policy.decide import decide
 from gateway.policy.load import Rulebook, Texts, load, read_texts
 from tests.fakes.calls import SUPPORT, facts
@@ -24,7 +25,7 @@ lines:
   tone:
     versions:
       - {id: "ft:base:acme:tone:1", upstream: main, base: base}
-      - {id: "ft:base:acme:tone:2", upstream: main, base: base, shutdown_date: 2027-01-14}
+      - {id: "ft:base:acme:tone:2", upstream: main, base: base, shutdown_date: 2027-01-14, training_file: tone.jsonl}
     champion: 2
     challenger: 1
     successor: {path: rag, collections: [help-centre], model: small}
@@ -67,11 +68,11 @@ def sample(folder: Path) -> Texts:
     return read_texts(folder)
 
 
-def verdict(when: str, call: Call, known: Facts | None = None) -> bool | NeedsKnowledge:
+def verdict(when: str, call: Call, known: Facts | None = None) -> bool | Needs:
     """What the one condition says of a call from SUPPORT."""
     policy = rule(when).policy
-    (check,) = policy.rules[0].checks
-    return check(call, SUPPORT, known or facts())
+    (part,) = policy.rules[0].parts
+    return part.check(policy.seen(call, SUPPORT, known or facts()))
 
 
 def held(when: str, call: Call, known: Facts | None = None) -> bool:

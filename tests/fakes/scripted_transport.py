@@ -1,5 +1,7 @@
 """A transport without a network: each attempt gets the next act of a script. Keeps the port's protocol."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from gateway.core.call import Headers
@@ -9,28 +11,39 @@ from gateway.core.usage import Usage
 from gateway.upstream.faults import Aborted, TransportError
 from gateway.upstream.port import Deadlines, Lease, Origin, Outgoing
 
+JSON: Headers = ((b"content-type", b"application/json"),)
+EVENTS: Headers = ((b"content-type", b"text/event-stream; charset=utf-8"),)
+
 
 class Says:
-    """A reply: its parts come one by one; a TransportError among them breaks it off there."""
+    """A reply: its parts come one by one; a TransportError among them breaks it off there, a number is a wait."""
 
-    def __init__(self, status: int, *parts: bytes | TransportError, headers: Headers = ()) -> None:
+    def __init__(self, status: int, *parts: bytes | float | TransportError, headers: Headers = ()) -> None:
         self.status = status
         self.headers = headers
+        self.sent_at = 0.0
         self.parts = list(parts)
         self.aborted = False
+        self._cut = asyncio.Event()
 
     async def read(self) -> bytes:
-        if self.aborted:
-            raise Aborted("The call was given up.")
-        if not self.parts:
-            return b""
-        part = self.parts[0]
-        if isinstance(part, TransportError):
-            raise part
-        return self.parts.pop(0)  # type: ignore[return-value]  # just looked at
+        while not self.aborted:
+            if not self.parts:
+                return b""
+            part = self.parts[0]
+            if isinstance(part, TransportError):
+                raise part
+            del self.parts[0]
+            if isinstance(part, bytes):
+                return part
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(part):
+                    await self._cut.wait()
+        raise Aborted("The call was given up.")
 
     def abort(self) -> None:
-        self.aborted = self.aborted or bool(self.parts)
+        self.aborted = True
+        self._cut.set()
 
 
 class LeavesAfter:
@@ -61,6 +74,8 @@ class ScriptedTransport:
         if isinstance(act, LeavesAfter):
             lease.abort()
             raise Aborted("The call was given up.", sent=act.sent)
+        act.sent_at = asyncio.get_running_loop().time()
+        lease.hold(act.abort)
         return act
 
     async def close(self) -> None:
@@ -92,6 +107,17 @@ class NoteBook:
 
     def closing_of_prompt(self, closing: Closing) -> Closing:
         return Closing(closing.outcome, closing.status, closing.error, Usage(10, 0, source="estimated"))
+
+
+class Patient:
+    """A caller that waits. told: how long it let the upstream go on without it."""
+
+    def __init__(self) -> None:
+        self.left = False
+        self.told: list[float] = []
+
+    def patience(self, seconds: float) -> None:
+        self.told.append(seconds)
 
 
 def said(acts: Sequence[Act]) -> list[Says]:

@@ -124,6 +124,6 @@ def test_a_decision_can_be_looked_up_within_a_second(gateway: RunningGateway) ->
         "help-centre",
         "rag",
     )
-    assert [step["rule"] for step in found["steps"]][-1] == "help-centre"
-    assert found["steps"][-1]["failed"] is None
+    assert [step["rule"] for step in found["explained"]["steps"]][-1] == "help-centre"
+    assert found["explained"]["steps"][-1]["failed"] is None
     assert gateway.admin("GET", f"/admin/decisions/{record['call_id']}")["record"]["id"] == decision_id

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
@@ -42,7 +43,7 @@ def collections(tmp_path: Path, chance: random.Random) -> list[CollectionSetting
 async def test_no_search_leaks(tmp_path: Path) -> None:
     chance = random.Random(20261123)
     settings = collections(tmp_path, chance)
-    library = Library(SqliteStore(tmp_path / "k.sqlite"), settings, {"fake": FakeEmbedder()})
+    library = Library(SqliteStore(tmp_path / "k.sqlite"), settings, {"fake": Remembered(FakeEmbedder())})
     await library.sync()
     names = [each.name for each in settings] + ["absent", "", "C0", "c0 ", "*"]
     hits = 0

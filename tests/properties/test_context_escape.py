@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.decision import Hit
+from gateway.core.facts import Hit
 from gateway.knowledge.context import build_context
 
 KEY = "5f0c2a9be1d44c77"

@@ -10,9 +10,10 @@ import pytest
 from gateway.core.document import validate
 from gateway.core.errors import BadConfiguration, GatewayError
 from gateway.policy.decide import decide
-from gateway.policy.explain import example_call, example_facts, run_tests
+from gateway.policy.example import example_call, example_facts
+from gateway.policy.explain import run_tests
 from gateway.policy.load import FILES, Texts, document_of, load
-from gateway.policy.routing_file import CallEntry
+from gateway.policy.written_call import CallEntry
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.table import table_from
 from tests.fakes.calls import NOON
@@ -115,11 +116,12 @@ def used(texts: Texts) -> None:
     run_tests(rulebook.policy, NOON)
     for model in ("auto", "gpt-4.1-mini", "support-tone", "kb/help-centre", ""):
         for endpoint in ("chat", "embeddings", "passthrough"):
-            call, principal = example_call(
-                CallEntry.model_validate({"team": "support", "model": model, "endpoint": endpoint, "text": "Hi"})
+            entry = CallEntry.model_validate(
+                {"team": "support", "model": model, "endpoint": endpoint, "text": "Hi", "knowledge_score": 0.9}
             )
+            call, principal = example_call(entry)
             with contextlib.suppress(GatewayError):
-                decide(rulebook.policy, call, principal, example_facts(0.9, NOON, rulebook.policy), "dec_1")
+                decide(rulebook.policy, call, principal, example_facts(entry, NOON, rulebook.policy), "dec_1")
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.parent.name)

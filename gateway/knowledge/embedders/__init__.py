@@ -19,12 +19,17 @@ class EmbedderFailed(UpstreamFailed):
     """The embedder did not answer, or not with one vector for each text."""
 
 
-class DimensionMismatch(Exception):
+class DimensionMismatch(ValueError):
     """Vectors of another length than before: the index was built by another model under the same name."""
 
 
 class Embedder(Protocol):
     """name: stands with the vectors in the store; another model must have another name."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it works on this machine: no upstream is asked, nobody sends a bill."""
+        ...
 
     @property
     def name(self) -> str:

@@ -40,6 +40,8 @@ class OpenAiEmbedder:
     raises a GatewayError on anything but a 2xx.
     """
 
+    is_local = False
+
     def __init__(self, settings: EmbedderSettings, post_json: PostJson) -> None:
         self._settings = settings
         self._post_json = post_json

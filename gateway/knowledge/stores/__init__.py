@@ -7,6 +7,7 @@ from gateway.core.values import Value
 from gateway.knowledge.chunks import Chunk, Passage
 from gateway.knowledge.document import Document
 from gateway.knowledge.matrix import Matrix
+from gateway.knowledge.measure import Measured
 from gateway.knowledge.ranking import Vector
 
 Put = Literal["added", "updated", "unchanged"]
@@ -74,6 +75,13 @@ class Store(Protocol):
         """The best passages of these collections and no others; see `ranking` for order and score.
 
         probes: the question's vector by collection; a collection without one is searched by words.
+        Raises KnowledgeUnavailable when the store cannot be read.
+        """
+        ...
+
+    def measure(self, question: str, collections: Iterable[str], probes: Mapping[str, Probe]) -> dict[str, Measured]:
+        """What each of these collections shows of whether it holds an answer; one that never held a chunk is left out.
+
         Raises KnowledgeUnavailable when the store cannot be read.
         """
         ...

@@ -20,7 +20,17 @@ from gateway.knowledge.chunks import CHUNKER, Chunk, Passage
 from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.matrix import Matrix, PostingCache, VectorTable, refreshed
-from gateway.knowledge.ranking import Posting, Ranking, merge_rankings, rank_both, rank_words, weigh_words
+from gateway.knowledge.measure import Measured, measured
+from gateway.knowledge.ranking import (
+    Posting,
+    Ranking,
+    VectorEvidence,
+    WordEvidence,
+    merge_rankings,
+    rank_both,
+    rank_words,
+    weigh_words,
+)
 from gateway.knowledge.sqlite_rows import (
     SCHEMA,
     Place,
@@ -201,6 +211,19 @@ class SqliteStore:
         except sqlite3.Error as fault:
             raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
 
+    def measure(self, question: str, collections: Iterable[str], probes: Mapping[str, Probe]) -> dict[str, Measured]:
+        """See Store."""
+        words = question_words(question)
+        try:
+            with self._reading() as db:
+                return {
+                    name: measured(*self._weighed(db, place, words, probes.get(name)))
+                    for name in dict.fromkeys(collections)
+                    if (place := find_place(db, name)) is not None
+                }
+        except sqlite3.Error as fault:
+            raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
+
     def version(self) -> int:
         """See Store."""
         try:
@@ -223,18 +246,24 @@ class SqliteStore:
     def _ranked(
         self, db: sqlite3.Connection, place: Place, words: tuple[str, ...], probe: Probe | None, limit: int
     ) -> Ranking:
+        evidence, vectors = self._weighed(db, place, words, probe)
+        return rank_words(evidence, limit) if vectors is None else rank_both(evidence, vectors, limit)
+
+    def _weighed(
+        self, db: sqlite3.Connection, place: Place, words: tuple[str, ...], probe: Probe | None
+    ) -> tuple[WordEvidence, VectorEvidence | None]:
         evidence = weigh_words([self._posting(db, place, word) for word in words], place.chunks)
         if probe is None:
-            return rank_words(evidence, limit)
+            return evidence, None
         table = self._table(db, place, probe.embedder)
         if not len(table.ids):
-            return rank_words(evidence, limit)
+            return evidence, None
         if table.rows.shape[1] != len(probe.vector):
             raise DimensionMismatch(
                 f"A question of {len(probe.vector)} numbers cannot be compared with chunks of "
                 f"{table.rows.shape[1]}; embedder {probe.embedder!r} changed."
             )
-        return rank_both(evidence, table.compare(probe.vector), limit)
+        return evidence, table.compare(probe.vector)
 
     def _posting(self, db: sqlite3.Connection, place: Place, word: str) -> Posting:
         key = (place.number, place.version, word)

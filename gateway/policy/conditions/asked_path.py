@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gateway.policy.condition import Check, Condition, one_or_many
+from gateway.policy.condition import Check, Compiling, Condition, Cost, holds_all, one_or_many, share_none
 
 
-def _compile(paths: list[str]) -> Check:
+def _compile(paths: list[str], _compiling: Compiling) -> Check:
     wanted = frozenset(paths)
-    return lambda call, _principal, _facts: call.asked_path in wanted
+    return lambda seen: seen.names.asked_path in wanted
 
 
 CONDITION = Condition(
@@ -17,5 +17,8 @@ CONDITION = Condition(
     example="asked_path: [rag]",
     value=Annotated[list[Literal["fine_tuned", "rag", "direct"]], BeforeValidator(one_or_many), Field(min_length=1)],
     compile=_compile,
-    observed=lambda call, _principal, _facts: call.asked_path,
+    observed=lambda seen: seen.names.asked_path,
+    cost=Cost.NAME,
+    covers=holds_all,
+    excludes=share_none,
 )

@@ -1,16 +1,16 @@
 """Which endpoint is called."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field
 
 from gateway.core.call import Endpoint
-from gateway.policy.condition import Check, Condition, one_or_many
+from gateway.policy.condition import Check, Compiling, Condition, Cost, holds_all, one_or_many, share_none
 
 
-def _compile(endpoints: list[str]) -> Check:
+def _compile(endpoints: list[str], _compiling: Compiling) -> Check:
     wanted = frozenset(endpoints)
-    return lambda call, _principal, _facts: call.endpoint in wanted
+    return lambda seen: seen.names.endpoint in wanted
 
 
 CONDITION = Condition(
@@ -18,5 +18,9 @@ CONDITION = Condition(
     example="endpoint: [chat, responses]",
     value=Annotated[list[Endpoint], BeforeValidator(one_or_many), Field(min_length=1)],
     compile=_compile,
-    observed=lambda call, _principal, _facts: call.endpoint,
+    observed=lambda seen: seen.names.endpoint,
+    cost=Cost.NAME,
+    covers=holds_all,
+    excludes=share_none,
+    always=lambda endpoints: set(endpoints) == set(get_args(Endpoint)),
 )

@@ -1,10 +1,12 @@
 """Whether the call brings tools."""
 
-from gateway.policy.condition import Check, Condition
+import operator
+
+from gateway.policy.condition import Check, Compiling, Condition, Cost
 
 
-def _compile(wanted: bool) -> Check:  # noqa: FBT001  # the YAML value itself
-    return lambda call, _principal, _facts: call.has_tools is wanted
+def _compile(wanted: bool, _compiling: Compiling) -> Check:  # noqa: FBT001  # the YAML value itself
+    return lambda seen: seen.names.has_tools is wanted
 
 
 CONDITION = Condition(
@@ -12,5 +14,7 @@ CONDITION = Condition(
     example="has_tools: false",
     value=bool,
     compile=_compile,
-    observed=lambda call, _principal, _facts: call.has_tools,
+    observed=lambda seen: seen.names.has_tools,
+    cost=Cost.NAME,
+    excludes=operator.ne,
 )

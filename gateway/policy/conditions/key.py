@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from gateway.policy.condition import Check, Condition, one_or_many
+from gateway.policy.condition import Check, Compiling, Condition, Cost, holds_all, one_or_many, share_none
 
 
-def _compile(names: list[str]) -> Check:
+def _compile(names: list[str], _compiling: Compiling) -> Check:
     wanted = frozenset(names)
-    return lambda _call, principal, _facts: principal.key_name in wanted
+    return lambda seen: seen.names.key in wanted
 
 
 CONDITION = Condition(
@@ -17,5 +17,8 @@ CONDITION = Condition(
     example="key: [nightly-batch]",
     value=Annotated[list[str], BeforeValidator(one_or_many), Field(min_length=1)],
     compile=_compile,
-    observed=lambda _call, principal, _facts: principal.key_name,
+    observed=lambda seen: seen.names.key,
+    cost=Cost.NAME,
+    covers=holds_all,
+    excludes=share_none,
 )

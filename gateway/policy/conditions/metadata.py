@@ -4,12 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.policy.condition import Check, Condition
+from gateway.policy.condition import Check, Compiling, Condition, Cost, contradict, fewer_pairs
 
 
-def _compile(wanted: dict[str, str]) -> Check:
+def _compile(wanted: dict[str, str], compiling: Compiling) -> Check:
     pairs = frozenset(wanted.items())
-    return lambda call, _principal, _facts: pairs <= frozenset(call.metadata)
+    compiling.metadata_keys.update(wanted)
+    return lambda seen: pairs <= frozenset(seen.names.metadata)
 
 
 CONDITION = Condition(
@@ -17,5 +18,8 @@ CONDITION = Condition(
     example="metadata: {feature: refunds}",
     value=Annotated[dict[str, str], Field(min_length=1)],
     compile=_compile,
-    observed=lambda call, _principal, _facts: dict(call.metadata),
+    observed=lambda seen: dict(seen.names.metadata),
+    cost=Cost.NAME,
+    covers=fewer_pairs,
+    excludes=contradict,
 )

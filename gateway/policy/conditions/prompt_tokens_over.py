@@ -1,14 +1,15 @@
 """How long the prompt is."""
 
+import operator
 from typing import Annotated
 
 from pydantic import Field
 
-from gateway.policy.condition import Check, Condition
+from gateway.policy.condition import Check, Compiling, Condition
 
 
-def _compile(limit: int) -> Check:
-    return lambda call, _principal, _facts: call.prompt_tokens_estimate > limit
+def _compile(limit: int, _compiling: Compiling) -> Check:
+    return lambda seen: seen.features.prompt_tokens > limit
 
 
 CONDITION = Condition(
@@ -16,5 +17,6 @@ CONDITION = Condition(
     example="prompt_tokens_over: 8000",
     value=Annotated[int, Field(ge=0)],
     compile=_compile,
-    observed=lambda call, _principal, _facts: call.prompt_tokens_estimate,
+    observed=lambda seen: seen.features.prompt_tokens,
+    covers=operator.le,
 )

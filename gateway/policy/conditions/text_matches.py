@@ -5,10 +5,10 @@ from typing import Annotated
 import re2
 from pydantic import AfterValidator
 
-from gateway.policy.condition import Check, Condition
+from gateway.policy.condition import Check, Compiling, Condition, Cost
 
-# A caller chooses the text; a match past this size says more about the caller than about the question.
-MAX_TEXT = 100_000
+# Whoever means something by a pattern means to leave out one of these.
+TEXTS = ("a", "Z9", " ", "-- ?!", "été 日本語", "one\ntwo", "".join(map(chr, range(32, 127))) * 50)
 
 
 def _compiles(pattern: str) -> str:
@@ -23,16 +23,23 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
-def _compile(pattern: str) -> Check:
-    # RE2 runs in linear time whatever the pattern: no text can make it backtrack for ever.
-    search = re2.compile(pattern).search
-    return lambda call, _principal, _facts: search(call.text[:MAX_TEXT]) is not None
+def _compile(pattern: str, compiling: Compiling) -> Check:
+    number = compiling.pattern(pattern)
+    return lambda seen: seen.matches(number)
+
+
+def _takes_all(pattern: str) -> bool:
+    compiled = re2.compile(pattern)
+    return all(compiled.search(text) for text in TEXTS)
 
 
 CONDITION = Condition(
     summary="the last user turn matches this RE2 regular expression; `(?i)` ignores case",
     example="text_matches: '(?i)\\brefund'",
+    # RE2 runs in linear time whatever the pattern: no text can make it backtrack for ever.
     value=Annotated[str, AfterValidator(_compiles)],
     compile=_compile,
-    observed=lambda call, _principal, _facts: f"{len(call.text)} characters",
+    observed=lambda seen: f"{seen.features.characters} characters",
+    cost=Cost.TEXT,
+    always=_takes_all,
 )

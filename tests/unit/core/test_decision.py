@@ -1,4 +1,4 @@
-from gateway.core.decision import KnowledgeSignal
+from gateway.core.facts import KnowledgeSignal
 from tests.fakes.calls import DIRECT, decided, facts
 
 

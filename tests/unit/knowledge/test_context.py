@@ -1,4 +1,4 @@
-from gateway.core.decision import Hit
+from gateway.core.facts import Hit
 from gateway.knowledge.chunks import Passage
 from gateway.knowledge.context import build_context
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import KnowledgeUnavailable, NotFound
+from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse, SyncReport
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
@@ -23,7 +24,9 @@ class Desk:
         self.embedder = FakeEmbedder()
         self.uses: list[EmbeddingUse] = []
         self.store = SqliteStore(root / "knowledge.sqlite")
-        self.library = Library(self.store, [self.settings()], {"fake": self.embedder}, booked=self.uses.append)
+        self.library = Library(
+            self.store, [self.settings()], {"fake": Remembered(self.embedder)}, booked=self.uses.append
+        )
 
     def settings(self, embedder: str | None = None, *, path: Path | None = None) -> CollectionSettings:
         source = SourceSettings("folder", str(path or self.docs))
@@ -118,6 +121,16 @@ class TestEmbedding:
         assert signal.hits[0].document == "a.md"
         assert desk.uses[-1].purpose == "query"
         assert desk.uses[-1].tokens == 1
+
+    async def test_a_question_asked_again_is_neither_embedded_nor_booked_again(self, desk: Desk) -> None:
+        desk.library.replace([desk.settings("fake")])
+        desk.write("a.md", "Our holiday allowance.")
+        await desk.library.sync()
+        once = await desk.library.search("vacation", ["help"], "t")
+        booked = len(desk.uses)
+        assert await desk.library.search("vacation", ["help"], "t") == once
+        assert desk.embedder.seen.count("vacation") == 1
+        assert len(desk.uses) == booked
 
     async def test_an_edit_embeds_only_what_changed(self, desk: Desk) -> None:
         desk.library.replace([desk.settings("fake")])

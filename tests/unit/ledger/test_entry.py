@@ -194,6 +194,20 @@ def test_an_embedded_question_is_a_row_of_its_own(made: Books) -> None:
     assert made.budgets.state("support")[1] == 7_000
 
 
+def test_a_question_embedded_on_this_machine_is_free_and_not_unpriced(made: Books) -> None:
+    made.ledger.retrieval(SUPPORT, "", "local:0123456789ab", 7, "help-centre", is_free=True)
+    (event,) = made.observed
+    assert (event.upstream, event.model, event.cost_nano_usd, event.cost_status) == (
+        "",
+        "local:0123456789ab",
+        0,
+        "free",
+    )
+    assert event.usage is not None
+    assert event.usage.input_tokens == 7
+    assert made.budgets.state("support")[1] == 0
+
+
 def test_what_is_not_in_the_database_yet_is_known(made: Books) -> None:
     """Other processes see the database only; this process adds what it has not shipped."""
     entry = opened(made)

@@ -11,6 +11,7 @@ CONTRACT = {
     "gateway_time_to_first_token_seconds": {"path"},
     "gateway_overhead_seconds": {"path"},
     "gateway_policy_decisions": {"rule", "path"},
+    "gateway_shadows": {"rule", "result"},
     "gateway_policy_reloads": {"result"},
     "gateway_policy_info": {"hash"},
     "gateway_usage_missing": {"reason"},

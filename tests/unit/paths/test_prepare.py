@@ -1,20 +1,24 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock
-from gateway.core.decision import Arm, Facts, Hit, KnowledgeSignal
+from gateway.core.decision import Arm
 from gateway.core.errors import KnowledgeUnavailable
+from gateway.core.facts import Evidence, Facts, Hit, KnowledgeSignal, NeedsKnowledge
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.paths.cited_chat import ChatEditor
 from gateway.paths.cited_responses import ResponsesEditor
+from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import ABSTAINS, LEAST_SCORE, Sources, question
 from gateway.policy.models_file import UpstreamEntry
+from gateway.tuning.tasks import Tasks
 from gateway.upstream.prepared import Prepared
 from gateway.upstream.upstreams import Upstreams
 from tests.fakes.calls import DIRECT, NOON, SUPPORT, chat, decided, facts, hit, read
@@ -40,6 +44,8 @@ class Shelf:
         team: str,
         limit: int = 8,
         booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
     ) -> KnowledgeSignal:
         assert limit > 0
         assert booked is not None, "a search that nobody books"
@@ -47,6 +53,18 @@ class Shelf:
         if self.broken:
             raise KnowledgeUnavailable("The store is away.")
         return KnowledgeSignal(max((one.score for one in self.hits), default=0.0), self.hits, "v7")
+
+    async def measure(
+        self,
+        turn: str,
+        talk: str,
+        collections: Sequence[str],
+        team: str,
+        booked: Callable[[EmbeddingUse], None] | None = None,
+        *,
+        local_only: bool = False,
+    ) -> tuple[str, tuple[tuple[str, Evidence], ...]]:
+        return "", tuple((name, (("turn_confidence", 0.5),)) for name in collections)
 
 
 class Kitchen:
@@ -62,7 +80,7 @@ class Kitchen:
         sources = Sources(
             shelf, 1_000, lambda _names, result, _seconds: self.retrieved.append(result), lambda _principal, _use: None
         )
-        self.paths = Paths(upstreams, sources)
+        self.paths = Paths(upstreams, LookUps(sources, Tasks({}, None, Path("nowhere"))))
 
     async def prepare(self, call: Call, arm: Arm, known: Facts | None = None) -> Prepared:
         return await self.paths.prepare(call, SUPPORT, decided(arm), arm, known or facts())
@@ -153,7 +171,8 @@ async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_a
 async def test_each_search_is_made_for_the_callers_team() -> None:
     shelf = Shelf(hit("Ten days."))
     other = Principal(team="sales", key_id="k", key_name="n")
-    await Kitchen(shelf).paths.signal(chat(), other, ("help-centre",))
+    known = await Kitchen(shelf).paths.lookups.answered(NeedsKnowledge(("help-centre",)), chat(), other, facts())
+    assert known.signal(("help-centre",)) is not None
     assert shelf.asked == [("Hello", ("help-centre",), "sales")]
 
 

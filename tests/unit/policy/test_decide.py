@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.decision import Decision, NeedsKnowledge, Step
+from gateway.core.decision import Decision, Step
 from gateway.core.errors import ModelNotFound
+from gateway.core.facts import Needs, NeedsKnowledge
 from gateway.policy.decide import Policy, decide
 from gateway.policy.explain import explain_entry
 from gateway.policy.load import load, read_texts
-from gateway.policy.routing_file import CallEntry
+from gateway.policy.written_call import CallEntry
 from tests.fakes.calls import SUPPORT, chat, facts, read
 from tests.fakes.rulebook import rule, rulebook
 
@@ -37,7 +38,7 @@ def policy() -> Policy:
     return rulebook(RULES).policy
 
 
-def decision(found: Decision | NeedsKnowledge) -> Decision:
+def decision(found: Decision | Needs) -> Decision:
     assert isinstance(found, Decision)
     return found
 
@@ -108,7 +109,7 @@ def test_the_same_call_and_facts_give_the_same_decision(policy: Policy) -> None:
 def test_the_trace_says_why_each_rule_before_it_did_not_hold(policy: Policy) -> None:
     call, known = chat(model="auto"), facts(help_centre=0.1)
     found = decision(decide(policy, call, SUPPORT, known, "dec_1"))
-    assert policy.steps(found.trace, call, SUPPORT, known) == (
+    assert policy.steps(found.trace, policy.seen(call, SUPPORT, known)) == (
         Step("tuned", "metadata"),
         Step("known", "knowledge"),
         Step("shared", "model"),

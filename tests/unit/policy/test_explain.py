@@ -1,5 +1,6 @@
-from gateway.policy.explain import example_call, explain_entry, run_tests
-from gateway.policy.routing_file import CallEntry
+from gateway.policy.example import example_call
+from gateway.policy.explain import explain_entry, run_tests
+from gateway.policy.written_call import CallEntry
 from tests.fakes.calls import NOON
 from tests.fakes.rulebook import rulebook
 
@@ -37,7 +38,7 @@ def test_an_explanation_says_what_each_failing_condition_saw() -> None:
     assert told.steps == [
         {"rule": "known", "held": False, "failed": "knowledge", "saw": {"help-centre": 0.2}},
         {"rule": "guests", "held": False, "failed": "team", "saw": "support"},
-        {"rule": "rest", "held": True},
+        {"rule": "rest", "held": True, "failed": None},
     ]
 
 

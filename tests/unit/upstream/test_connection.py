@@ -161,7 +161,7 @@ async def test_upload_that_moves_is_not_late(
         writer.write(HI)
         await reader.read()
 
-    reply = await transport.send(await raw(serve), LARGE, Deadlines(5, 0.4, 5, 30), Lease())
+    reply = await transport.send(await raw(serve), LARGE, Deadlines(5, 0.8, 5, 30), Lease())
     assert await whole(reply) == b"hi"
     assert transport.idle_count == 1
 

@@ -64,6 +64,7 @@ def test_an_address_in_the_environment_that_cannot_be_is_bad_configuration(url: 
 def test_deadlines_are_those_of_the_file() -> None:
     entry = {"connect": 1, "first_byte": 2, "between": 3, "total": 4}
     assert built(timeouts=entry).deadlines == Deadlines(1, 2, 3, 4)
+    assert built(timeouts=entry | {"first_token": 5}).deadlines == Deadlines(1, 2, 3, 4, 5)
 
 
 def test_what_an_upstream_taught_us_outlives_a_reload_that_left_it_alone() -> None:
@@ -77,13 +78,22 @@ def test_what_an_upstream_taught_us_outlives_a_reload_that_left_it_alone() -> No
     assert held.named("main").takes_stream_options
 
 
+def test_a_reload_is_no_way_to_more_retries() -> None:
+    held = upstreams()
+    held.replace(held.build({"main": UpstreamEntry(base_url="http://main.test")}))
+    while held.named("main").retries.takes():
+        pass
+    held.replace(held.build({"main": UpstreamEntry(base_url="http://other.test")}))
+    assert not held.named("main").retries.takes()
+
+
 def test_an_upstream_is_as_well_as_its_worst_target() -> None:
     held = upstreams()
     held.replace(held.build({"main": UpstreamEntry(base_url="http://main.test")}))
     assert held.states() == {"main": State.CLOSED}
     for _ in range(FAILURES):
-        held.breaker("main", "broken").failed()
-    held.breaker("main", "well").succeeded()
+        held.breaker("main", "broken").failed(0)
+    held.breaker("main", "well").succeeded(0)
     assert held.states() == {"main": State.OPEN}
 
 

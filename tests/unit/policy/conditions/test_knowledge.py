@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.core.decision import NeedsKnowledge
 from gateway.core.errors import BadConfiguration
+from gateway.core.facts import NeedsKnowledge
 from tests.fakes.calls import chat, facts, read
 from tests.fakes.rulebook import held, rule, verdict
 

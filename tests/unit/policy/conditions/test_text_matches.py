@@ -3,7 +3,7 @@ import time
 import pytest
 
 from gateway.core.errors import BadConfiguration
-from gateway.policy.conditions.text_matches import MAX_TEXT
+from gateway.policy.seen import MAX_TEXT
 from tests.fakes.calls import chat
 from tests.fakes.rulebook import held, rule
 

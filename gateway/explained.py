@@ -1,0 +1,61 @@
+"""Why a call goes, or went, where it does: for a call that somebody writes down, and for one that was recorded."""
+
+import msgspec
+
+from gateway.core.call import Call, Principal
+from gateway.core.decision import Decision
+from gateway.core.errors import GatewayError
+from gateway.core.facts import Facts
+from gateway.ledger.records import DecisionRecord
+from gateway.paths.lookups import LookUps
+from gateway.policy.decide import Policy, decide_seen
+from gateway.policy.example import example_call, example_facts
+from gateway.policy.explain import Explained, explain
+from gateway.policy.seen import Seen
+from gateway.policy.written_call import CallEntry
+
+
+async def decide_looking(
+    policy: Policy, call: Call, principal: Principal, facts: Facts, decision_id: str, lookups: LookUps
+) -> tuple[Decision, Facts]:
+    """The decision, and the facts it stands on. Nothing is looked up before a rule asks for it.
+
+    Raises ModelNotFound (404), KnowledgeUnavailable (503).
+    """
+    seen = policy.seen(call, principal, facts)
+    while not isinstance(found := decide_seen(policy, seen, decision_id, principal), Decision):
+        seen.facts = await lookups.answered(found, call, principal, seen.facts)
+    return found, seen.facts
+
+
+async def explain_call(policy: Policy, entry: CallEntry, now: float, lookups: LookUps) -> Explained:
+    """Where a written call would go, and why; nothing is sent, and no embedder at an upstream is asked.
+
+    Signals that the entry gives by hand are taken as they are; the others are looked up. Raises ModelNotFound when
+    its rule names nothing that exists.
+    """
+    call, principal = example_call(entry)
+    facts = example_facts(entry, now, policy)
+    if entry.knowledge_score is None:
+        facts = msgspec.structs.replace(facts, knowledge=())
+    if not entry.task_score:
+        facts = msgspec.structs.replace(facts, tasks=None)
+    seen = policy.seen(call, principal, facts)
+    while not isinstance(found := decide_seen(policy, seen, "dec_explained", principal), Decision):
+        seen.facts = await lookups.answered(found, call, principal, seen.facts, local_only=True)
+    return explain(policy, found, seen)
+
+
+def replay(policy: Policy, record: DecisionRecord) -> tuple[Decision, Seen]:
+    """A recorded call decided again: under its recorded policy, exactly as it was."""
+    seen = policy.seen_again(record.names, record.features, record.facts(), record.drawn)
+    found = decide_seen(policy, seen, record.id)
+    if not isinstance(found, Decision):
+        # Another policy may ask for what nobody looked up then.
+        raise GatewayError("This policy asks for a signal that was not looked up when the call was made.")
+    return found, seen
+
+
+def explain_record(policy: Policy, record: DecisionRecord) -> Explained:
+    """A recorded decision in words, by running it again under the given policy."""
+    return explain(policy, *replay(policy, record))

@@ -1,0 +1,71 @@
+"""What a call is expected to cost at each arm it could have taken, so that a decision can be judged by it."""
+
+from datetime import date
+
+from gateway.core.call import Call
+from gateway.core.decision import Arm, Decision
+from gateway.core.event import UsageEvent
+from gateway.core.usage import Usage
+from gateway.ledger.records import ArmCost
+from gateway.pricing.rates import PICO_PER_NANO, cost_by_kind
+from gateway.pricing.table import PriceTable
+
+# What a reply is taken to have before a model has given any.
+FIRST_OUTPUT = 256
+# How much the latest reply moves the mean: about the last forty count.
+SHARE_OF_LATEST = 0.05
+# A caller may ask for any number of choices; no journal takes every number.
+MOST_TOKENS = 10**12
+MOST_NANO_USD = 2**62
+# Models are named by callers where `*` is allowed.
+MAX_MODELS = 1024
+
+
+class Expected:
+    """The usual length of each model's replies, learned from those that this process has closed."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
+
+    def learn(self, event: UsageEvent) -> None:
+        """Takes a served reply into its model's mean."""
+        if event.outcome != "ok" or event.usage is None:
+            return
+        mean = self._means.get(event.model)
+        if mean is None and len(self._means) >= MAX_MODELS:
+            return
+        tokens = event.usage.output_tokens
+        self._means[event.model] = tokens if mean is None else mean + (tokens - mean) * SHARE_OF_LATEST
+
+    def output_tokens(self, model: str, limit: int | None) -> int:
+        """How many tokens a reply of this model is expected to have under a caller's own limit."""
+        usual = round(self._means.get(model, FIRST_OUTPUT))
+        return usual if limit is None else min(usual, max(0, limit))
+
+    def arm_costs(
+        self, call: Call, decision: Decision, prices: PriceTable, context_tokens: int, day: date
+    ) -> tuple[ArmCost, ...]:
+        """Each arm of a decision with what the call was expected to cost there, the chosen one first."""
+        costs = []
+        role = "chosen"
+        for arm in decision.arms:
+            costs.append(self._cost(role, arm, call, prices, context_tokens, day))
+            role = "fallback"
+        for arm in decision.others:
+            costs.append(self._cost("other", arm, call, prices, context_tokens, day))
+        if decision.shadow is not None:
+            costs.append(self._cost("shadow", decision.shadow.arm, call, prices, context_tokens, day))
+        return tuple(costs)
+
+    def _cost(self, role: str, arm: Arm, call: Call, prices: PriceTable, context_tokens: int, day: date) -> ArmCost:
+        tokens_in = call.prompt_tokens_estimate + (context_tokens if arm.path == "rag" else 0)
+        tokens_out = min(MOST_TOKENS, call.choices * self.output_tokens(arm.model, call.output_limit))
+        rates = prices.rates(arm.model, day)
+        cost = None
+        if rates is not None and rates.input is not None and rates.output is not None:
+            if rates.long_context:
+                cost = sum(nano for _, nano in cost_by_kind(rates, Usage(tokens_in, tokens_out)) or ())
+            else:
+                cost = (tokens_in * rates.input + tokens_out * rates.output) // PICO_PER_NANO
+            cost = min(MOST_NANO_USD, cost)
+        return ArmCost(role, arm, tokens_in, tokens_out, cost)
