@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 from gateway.core.clock import utc_day
@@ -17,6 +18,8 @@ from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, Onn
 from gateway.policy.explain import failing_tests
 from gateway.policy.knowledge_file import OnnxEmbedderEntry, UpstreamEmbedderEntry
 from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
+from gateway.policy.routing_file import RoutingFile
+from gateway.policy.warnings import Files, Known, Warned, warnings_of
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.table import PriceTable, table_from
 from gateway.tuning.examples import Examples, read_examples
@@ -205,6 +208,25 @@ def tasks_of(loaded: Loaded, embedders: Mapping[str, Remembered], kept_in: Path)
     Raises BadConfiguration with every faulty line of every file.
     """
     return Tasks(examples_of(loaded), embedders.get(loaded.rulebook.signals.embedder or ""), kept_in)
+
+
+def oddities(loaded: Loaded, today: date, teams: frozenset[str] = frozenset(), days: int = 60) -> list[Warned]:
+    """What is odd about files that are good. teams: those that are known beside teams.yaml."""
+    documents = {name: document_of(loaded.texts, f"{name}.yaml") for name in ("routing", "models", "knowledge")}
+    files = Files(
+        routing=validate(documents["routing"], RoutingFile),
+        catalogue=loaded.rulebook.policy.catalogue,
+        rules=documents["routing"],
+        models=documents["models"],
+        knowledge=documents["knowledge"],
+    )
+    known = Known(
+        today=today,
+        has_price=lambda model: loaded.prices.rates(model, today) is not None,
+        teams=teams | loaded.rulebook.teams.teams.keys(),
+        days=days,
+    )
+    return warnings_of(files, known)
 
 
 def shutdowns(loaded: Loaded) -> dict[str, float]:

@@ -70,6 +70,7 @@ class Pipeline:
         try:
             entry = await self._admit(admitted)
         except GatewayError as fault:
+            fault.decision_id = admitted.decision.id if admitted.decision is not None else None
             self.ledger.refused(admitted.call, admitted.principal, admitted.decision, admitted.facts, _closing(fault))
             raise
         call, principal, decision, facts = (
@@ -94,6 +95,7 @@ class Pipeline:
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
             self.shadows.begin(call, principal, decision, facts)
         except GatewayError as fault:
+            fault.decision_id = decision.id
             if not entry.closed:
                 entry.close(_closing(fault))
             raise

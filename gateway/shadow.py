@@ -16,7 +16,7 @@ from gateway.core.errors import BudgetExceeded, GatewayError
 from gateway.core.event import Closing
 from gateway.core.facts import Facts
 from gateway.ledger.budget import Budgets
-from gateway.ledger.entry import Ledger
+from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.paths.prepare import Paths
 from gateway.relay import Relay
 from gateway.upstream.port import Lease
@@ -74,6 +74,7 @@ class Shadows:
     ) -> None:
         made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None)
         entry = self._ledger.open_shadow(call, made, facts)
+        paths = self._paths.paid_by(OPERATOR)
         nobody = Nobody()
         result = "failed"
         try:
@@ -81,14 +82,14 @@ class Shadows:
                 call,
                 made.arms,
                 # The documents that a copy may read are those of the caller's team.
-                lambda arm: self._paths.prepare(call, principal, made, arm, facts),
+                lambda arm: paths.prepare(call, principal, made, arm, facts),
                 entry,
                 Lease(),
                 nobody,
                 made.limits,
             )
             await Relay(sent, entry, call, nobody, self._clock, ()).run()
-            result = "made"
+            result = "made" if sent.reply is None or sent.reply.status < 300 else "failed"
         except GatewayError as fault:
             if not entry.closed:
                 entry.close(Closing("upstream_error", fault.status, fault.code))

@@ -86,7 +86,7 @@ def _notes(words: Measured, meaning: Measured) -> list[str]:
     )
     latency = (
         "Latency: from the call read to the decision, each request once, nothing of it remembered; of the longest "
-        "texts the embedder is shown 400 characters."
+        "texts the embedder is shown 300 characters."
     )
     return [
         divided,

@@ -1,6 +1,5 @@
-"""`gateway policy`: check the files and run their tests; explaining and fitting stand in files of their own."""
+"""`gateway policy`: runs the tests of the files; its other commands stand in files of their own."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -8,42 +7,18 @@ from cyclopts import App
 
 from gateway.cli.output import print_json, say
 from gateway.cli.place import settings
+from gateway.cli.policy_check import check
 from gateway.cli.policy_explain import explain
 from gateway.cli.policy_fit import fit
-from gateway.core.errors import BadConfiguration
+from gateway.cli.policy_schema import schema
 
 
 def register(app: App) -> None:
     """Adds the command."""
-    group = App(name="policy", help="Routing policy: check, test, explain, fit.")
-    for function in (check, test, explain, fit):
+    group = App(name="policy", help="Routing policy: check, test, explain, fit, schema.")
+    for function in (check, test, explain, fit, schema):
         group.command(function)
     app.command(group)
-
-
-def check(*, policies: Path | None = None, json: bool = False) -> int:
-    """Reads every policy file and names every fault as file:line:column; exit 78 when there is one.
-
-    Models of local embedders are loaded too.
-    """
-    from gateway.live import load_all, local_embedders
-
-    folder = settings(policies=policies).policies
-    try:
-        loaded = load_all(folder)
-        local_embedders(loaded, {})
-    except BadConfiguration as bad:
-        if json:
-            print_json({"ok": False, "faults": bad.faults})
-        else:
-            sys.stderr.write("\n".join(bad.faults) + "\n")
-        return 78
-    rules, tests = len(loaded.rulebook.policy.rules), len(loaded.rulebook.policy.tests)
-    if json:
-        print_json({"ok": True, "hash": loaded.texts.hash, "rules": rules, "tests": tests, "faults": []})
-    else:
-        say(f"{folder}: good. {rules} rules, {tests} tests held, hash {loaded.texts.hash}.")
-    return 0
 
 
 def test(*, policies: Path | None = None, json: bool = False) -> int:

@@ -154,7 +154,8 @@ def _faults(document: Document, error: ValidationError) -> Iterator[str]:
         for part in place:
             if (*known, part) in document.marks:
                 known = (*known, part)
-        name = str(place[-1]) if place else document.name
+        # Of a list the fault has its own place; its name is the list's, also where one word was written for a list.
+        name = next((str(part) for part in reversed(place) if isinstance(part, str)), document.name)
         kind, given = fault["type"], fault.get("input")
         if kind == "extra_forbidden":
             text = f"{name!r} is not a key here."

@@ -9,12 +9,14 @@ class GatewayError(Exception):
 
     status: the HTTP status. kind: OpenAI's `type`. code: OpenAI's `code`, also the metric label
     `error_type`; the set of codes is closed by the classes below. retry_after_seconds: sent as a header.
+    decision_id: of the decision that led here, when there was one; sent as a header too.
     """
 
     status = 500
     kind = "server_error"
     code = "internal_error"
     should_retry: bool | None = None
+    decision_id: str | None = None
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)

@@ -4,12 +4,12 @@ A sentence embedder takes some 0.1 ms a token, and a question stands at one end 
 what it is, its end what is wanted. Everyone who embeds a question cuts it here, so that each is embedded once.
 """
 
-BEGINNING = 150
-END = 250
+BEGINNING = 100
+END = 200
 
 
 def cut_question(text: str) -> str:
-    """The text itself up to 400 characters; of a longer one the first 150 and the last 250. Never empty."""
+    """The text itself up to 300 characters; of a longer one the first 100 and the last 200. Never empty."""
     if len(text) <= BEGINNING + END:
         return text if text.strip() else "-"
     return f"{text[:BEGINNING]} {text[-END:]}"

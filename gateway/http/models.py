@@ -112,6 +112,10 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
     models += [Model(COLLECTION + name, "model", created, "switchyard") for name in permitted]
     named = {name: entry for name, entry in catalogue.models.models.items() if name != ANY}
     models += [Model(name, "model", created, entry.upstream) for name, entry in named.items()]
+    for alias, target in catalogue.models.aliases.items():
+        collection = target.removeprefix(COLLECTION)
+        if collection == target or collection in permitted:
+            models.append(Model(alias, "model", created, "switchyard"))
     return [msgspec.to_builtins(model) for model in models]
 
 

@@ -159,6 +159,8 @@ class HttpCaller:
 
 def _fault_headers(fault: GatewayError, request_id: str) -> Headers:
     headers = [JSON, (b"x-request-id", request_id.encode())]
+    if fault.decision_id is not None:
+        headers.append((b"x-gateway-decision", fault.decision_id.encode()))
     if fault.retry_after_seconds is not None:
         headers.append((b"retry-after", str(fault.retry_after_seconds).encode()))
     if fault.should_retry is not None:

@@ -83,6 +83,10 @@ class Library:
         """The names of the collections that a team may read."""
         return tuple(name for name, settings in self._collections.items() if settings.readable_by(team))
 
+    def permitted(self, collections: Iterable[str], team: str) -> tuple[str, ...]:
+        """Those of the collections that exist and that a team may read, each once."""
+        return tuple(settings.name for settings in self._permitted(collections, team))
+
     def replace(
         self, collections: Iterable[CollectionSettings], embedders: Mapping[str, Remembered] | None = None
     ) -> None:

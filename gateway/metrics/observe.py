@@ -8,6 +8,7 @@ from gateway.metrics.instruments import Instruments
 
 OTHER = "other"
 RETRIEVAL = "retrieval"
+SHADOW = "shadow"
 # A series costs 0.7 kB, a histogram's 4.7 kB: model names that callers invent may not make them without end.
 MAX_MODELS = 200
 CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
@@ -90,6 +91,9 @@ class Observer:
         if child is None:
             child = self._requests[key] = self._on.requests.labels(*key)
         child.inc()
+        if event.endpoint == SHADOW:
+            # A copy decides nothing, and nobody waited for it.
+            return
         if event.rule:
             at = (event.rule, event.path)
             decided = self._decisions.get(at)

@@ -21,6 +21,10 @@ class LookUps:
         self.sources = sources
         self.tasks = tasks
 
+    def paid_by_nobody(self) -> "LookUps":
+        """The same for a call that nobody makes: nothing of it is booked or counted."""
+        return LookUps(self.sources.paid_by_nobody(), self.tasks)
+
     async def answered(
         self, needs: Needs, call: Call, principal: Principal, facts: Facts, *, local_only: bool = False
     ) -> Facts:

@@ -19,6 +19,10 @@ class Paths:
         self.lookups = lookups
         self.sources = lookups.sources
 
+    def paid_by(self, payer: Principal) -> "Paths":
+        """The same paths for calls whose look-ups are on another's account than the caller's."""
+        return Paths(self._upstreams, LookUps(self.sources.paid_by(payer), self.lookups.tasks))
+
     async def prepare(self, call: Call, principal: Principal, decision: Decision, arm: Arm, facts: Facts) -> Prepared:
         """The request for `arm`. Raises KnowledgeUnavailable (503) when the sources cannot be searched."""
         asks = self._upstreams.named(arm.upstream).takes_stream_options

@@ -31,6 +31,10 @@ Retrieved = Callable[[tuple[str, ...], str, float], None]
 class Search(Protocol):
     """What a library can be asked."""
 
+    def permitted(self, collections: Sequence[str], team: str) -> tuple[str, ...]:
+        """Those of the collections that exist and that the team may read."""
+        ...
+
     async def search(
         self,
         text: str,
@@ -75,6 +79,18 @@ class Sources:
         self.library = library
         self.context_tokens = context_tokens
         self._retrieved = retrieved
+
+    def paid_by(self, payer: Principal) -> "Sources":
+        """The same library, with what it has embedded on another's account than the caller's."""
+        return Sources(
+            self.library, self.context_tokens, self._retrieved, lambda _caller, use: self.embedded(payer, use)
+        )
+
+    def paid_by_nobody(self) -> "Sources":
+        """The same library for a call that nobody makes: nothing of it is booked or counted."""
+        return Sources(
+            self.library, self.context_tokens, lambda _names, _result, _seconds: None, lambda _caller, _use: None
+        )
 
     async def find(
         self, call: Call, principal: Principal, collections: tuple[str, ...], *, local_only: bool = False
@@ -142,8 +158,10 @@ async def prepare_rag(
     signal = facts.signal(arm.collections) or await sources.find(call, principal, arm.collections)
     hits = [hit for hit in signal.hits if hit.score >= LEAST_SCORE]
     context = build_context(hits, sources.context_tokens, wants_json=call.wants_json)
+    # Another collection must look like one that does not exist.
+    permitted = sources.library.permitted(arm.collections, principal.team)
     told = (
-        (b"x-gateway-collections", ",".join(arm.collections).encode()),
+        (b"x-gateway-collections", ",".join(permitted).encode()),
         (b"x-gateway-knowledge-version", signal.version.encode()),
     )
     cited = CitedSources(decision.id, context.sources)

@@ -61,7 +61,7 @@ class Catalogue:
 
         Raises ModelNotFound (404) when the name means nothing, or nothing to this team.
         """
-        name = way.line or way.model or asked
+        name = self.meant(way.line or way.model or asked)
         if way.path == "rag":
             return self._rag(way, name, team, today)
         if name.startswith(COLLECTION):
@@ -72,6 +72,10 @@ class Catalogue:
                 f"{name!r} is not a fine-tuned model line, and the rule sends it to one.", param="model"
             )
         return resolved
+
+    def meant(self, name: str) -> str:
+        """What an alias stands for; any other name stands for itself."""
+        return self.models.aliases.get(name, name)
 
     def line_of(self, name: str) -> tuple[str, LineEntry] | None:
         """The line a name stands for, with or without `@version`; None when it stands for none."""
@@ -92,6 +96,7 @@ class Catalogue:
 
     def version(self, reference: str) -> VersionEntry:
         """The version that a known line reference stands for today. Raises ModelNotFound for another name."""
+        reference = self.meant(reference)
         found = self.line_of(reference)
         if found is None:
             raise _no_model(reference)
@@ -101,7 +106,7 @@ class Catalogue:
         """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
         if name in {AUTO, ANY, ""}:
             return False
-        models = self.models.models
+        models, name = self.models.models, self.meant(name)
         return name in models or self.knows_line(name) or (ANY in models and not name.startswith(COLLECTION))
 
     def readable(self, collection: str, team: str) -> bool:
@@ -142,7 +147,7 @@ class Catalogue:
         return self._successor(line_name, line.successor, today, team, depth + 1)
 
     def _successor(self, ended: str, successor: SuccessorEntry, today: date, team: str, depth: int) -> Resolved:
-        target = successor.line or successor.model or ""
+        target = self.meant(successor.line or successor.model or "")
         answer = self._answering(target, today, team, depth).arm
         if successor.path == "rag":
             answer = _with_sources(answer, tuple(successor.collections), "direct")
@@ -151,7 +156,8 @@ class Catalogue:
     def _number(self, name: str, line: LineEntry) -> int:
         if name in self._tuned:
             return self._tuned[name][1]
-        alias = name.partition("@")[2] or "champion"
+        _, at, alias = name.partition("@")
+        alias = alias if at else "champion"
         if alias == "champion":
             return line.champion
         if alias == "challenger" and line.challenger:
@@ -164,7 +170,7 @@ class Catalogue:
     def _rag(self, way: Way, name: str, team: str, today: date) -> Resolved:
         if way.model is None and name.startswith(COLLECTION):
             entry = self.knowledge.collections.get(name.removeprefix(COLLECTION))
-            name = entry.model if entry is not None and entry.model else name
+            name = self.meant(entry.model) if entry is not None and entry.model else name
         resolved = self._answering(name, today, team)
         return Resolved(_with_sources(resolved.arm, way.collections, way.on_no_match), resolved.successor_of)
 
@@ -179,7 +185,7 @@ class Catalogue:
                 f"Collection {collection!r} names no model to answer with. Add `model:` in policies/knowledge.yaml.",
                 param="model",
             )
-        resolved = self._answering(model, today, team)
+        resolved = self._answering(self.meant(model), today, team)
         return Resolved(_with_sources(resolved.arm, (collection,), "abstain"), resolved.successor_of)
 
 

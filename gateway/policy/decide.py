@@ -220,8 +220,14 @@ def _chosen(policy: Policy, rule: Rule, seen: Seen, draw: float) -> tuple[tuple[
     if rule.is_canary and place == 0:
         # What is on trial must cost nobody a call: the rule's own target stands behind it.
         spares = left + spares
-    chosen = _resolve(policy, drawn, seen)
-    arms = [_served(chosen, seen)]
+    try:
+        chosen = _resolve(policy, drawn, seen)
+        arms = [_served(chosen, seen)]
+    except ModelNotFound:
+        if not (rule.is_canary and place == 0):
+            raise
+        chosen = _resolve(policy, left[0], seen)
+        arms = [_served(chosen, seen)]
     arms += [arm for arm in _there(policy, spares, seen) if arm not in arms]
     others = [arm for arm in _there(policy, left, seen) if arm not in arms]
     return tuple(dict.fromkeys(arms)), tuple(others), chosen.successor_of

@@ -44,12 +44,15 @@ class Fitted(Value, frozen=True):
 def fit(rows: Sequence[Labelled], names: Sequence[str]) -> Fitted:
     """The model of `names` that says best of evidence it has not seen whether it is right.
 
-    Raises ValueError when all rows are right or none is: then there is nothing to tell apart.
+    Raises ValueError when all rows are right or none is: then there is nothing to tell apart; and for evidence that
+    is no number.
     """
     found = np.array([[dict(row.evidence).get(name, 0.0) for name in names] for row in rows], np.float64)
     right = np.array([row.is_right for row in rows], np.float64)
     if not len(rows) or right.min() == right.max():
         raise ValueError("the labelled calls must hold both kinds: those that are meant and those that are not")
+    if not np.isfinite(found).all():
+        raise ValueError("a piece of evidence is no number: NaN or infinite")
     folds = np.array([row.group % FOLDS for row in rows])
     prior = np.array([PRIOR.get(name, 0.0) for name in names])
     task = _Task(found, right, prior, np.array([-1.0 if name in AGAINST else 1.0 for name in names]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.core.document import Document, Model, read_document
 from gateway.core.errors import BadConfiguration
 from gateway.core.values import Value
+from gateway.policy.aliases import alias_faults
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.compile import compile_policy
 from gateway.policy.decide import Policy
@@ -95,6 +96,7 @@ def load(texts: Texts) -> Rulebook:
     catalogue = Catalogue(models.file, knowledge.file)
     named = Named(catalogue, models.doubt, knowledge.doubt)
     faults += model_faults(models.file, models.document, named)
+    faults += alias_faults(models.file, models.document, named)
     faults += knowledge_faults(knowledge.file, knowledge.document, named)
     embedder = signals.file.embedder
     if embedder is not None and not named.embedder(embedder):

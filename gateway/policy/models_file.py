@@ -140,8 +140,9 @@ class LineEntry(Written):
 
 
 class ModelsFile(Written):
-    """The whole file."""
+    """The whole file. aliases: names that callers may send, each for a model, a line or `kb/<collection>`."""
 
     upstreams: Annotated[dict[Name, UpstreamEntry], Field(min_length=1)]
     models: dict[str, ModelEntry] = {}
     lines: dict[Name, LineEntry] = {}
+    aliases: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")], str] = {}

@@ -19,7 +19,7 @@ Test = Callable[["Group"], bool]
 class Group:
     """Conditions that must all hold, as they are compared. asked: every key in it, also in groups of groups.
 
-    binding: the plain keys whose value does not hold for every call.
+    binding: the plain keys whose value does not hold for every call. looks_up: a signal must be looked up to tell.
     """
 
     plain: dict[str, Any]
@@ -28,6 +28,7 @@ class Group:
     no: "Group | None" = None
     binding: frozenset[str] = field(init=False)
     asked: frozenset[str] = field(init=False)
+    looks_up: bool = field(init=False)
     nested: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -35,12 +36,8 @@ class Group:
         binding = frozenset(key for key, value in self.plain.items() if not CONDITIONS[key].always(value))
         object.__setattr__(self, "binding", binding)
         object.__setattr__(self, "asked", frozenset(self.plain).union(*(group.asked for group in inner)))
+        object.__setattr__(self, "looks_up", any(CONDITIONS[key].cost >= Cost.TASK for key in self.asked))
         object.__setattr__(self, "nested", bool(inner))
-
-    @property
-    def looks_up(self) -> bool:
-        """Whether a signal must be looked up to tell."""
-        return any(CONDITIONS[key].cost >= Cost.TASK for key in self.asked)
 
 
 def group_of(when: When | None) -> Group:

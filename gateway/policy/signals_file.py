@@ -35,8 +35,12 @@ def _only(*families: dict[str, str]) -> Any:
     return AfterValidator(check)
 
 
+# Past this a weight decides alone, and sums could leave what floating point can hold.
+Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class _LinearEntry(Written):
-    intercept: float
+    intercept: Weight
 
     def model(self) -> Linear:
         """The same as a value."""
@@ -46,25 +50,25 @@ class _LinearEntry(Written):
 class TaskWordsEntry(_LinearEntry):
     """Weights of words alone."""
 
-    weights: Annotated[dict[str, float], _only(TASK_WORDS)]
+    weights: Annotated[dict[str, Weight], _only(TASK_WORDS)]
 
 
 class TaskMeaningEntry(_LinearEntry):
     """Weights of words and an embedder together."""
 
-    weights: Annotated[dict[str, float], _only(TASK_WORDS, TASK_MEANING)]
+    weights: Annotated[dict[str, Weight], _only(TASK_WORDS, TASK_MEANING)]
 
 
 class KnowledgeWordsEntry(_LinearEntry):
     """Weights of words alone."""
 
-    weights: Annotated[dict[str, float], _only(KNOWLEDGE_WORDS)]
+    weights: Annotated[dict[str, Weight], _only(KNOWLEDGE_WORDS)]
 
 
 class KnowledgeMeaningEntry(_LinearEntry):
     """Weights of words and an embedder together."""
 
-    weights: Annotated[dict[str, float], _only(KNOWLEDGE_WORDS, KNOWLEDGE_MEANING)]
+    weights: Annotated[dict[str, Weight], _only(KNOWLEDGE_WORDS, KNOWLEDGE_MEANING)]
 
 
 class TaskEntry(Written):

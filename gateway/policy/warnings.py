@@ -9,7 +9,7 @@ from gateway.core.errors import ModelNotFound
 from gateway.core.values import Value
 from gateway.policy.catalogue import ANY, Catalogue, Way
 from gateway.policy.knowledge_file import UpstreamEmbedderEntry
-from gateway.policy.overlap import Group, calls_of, covers, excludes, is_empty
+from gateway.policy.overlap import Group, calls_of, covers, excludes, group_of, is_empty
 from gateway.policy.routing_file import CONDITIONS, RoutingFile, RuleEntry, UseEntry, When
 
 # Of the rules that one overlaps with, how many are named.
@@ -49,26 +49,40 @@ class Known(Value, frozen=True):
     days: int = 60
 
 
+class _Rule(Value, frozen=True):
+    """A rule as rules are compared: the calls that it takes, what is written of them, and where it sends them."""
+
+    name: str
+    calls: Group
+    written: Group
+    goes_to: object
+
+
 def warnings_of(files: Files, known: Known) -> list[Warned]:
-    """All warnings and notes."""
+    """All warnings and notes, by file and line."""
     found = [*_of_rules(files), *_of_lines(files, known), *_of_prices(files, known)]
     if known.teams:
         found += _of_teams(files, known.teams)
-    return found
+    names = [document.name for document in (files.rules, files.models, files.knowledge)]
+
+    def place(one: Warned) -> tuple[int, int, int]:
+        name, line, column = one.place.rsplit(":", 2)
+        return names.index(name), int(line), int(column)
+
+    return sorted(found, key=place)
 
 
 def _of_rules(files: Files) -> Iterator[Warned]:
-    rules = files.routing.rules
-    groups, destinations = [calls_of(rule) for rule in rules], [_destination(rule) for rule in rules]
-    for number, rule in enumerate(rules):
+    entries = files.routing.rules
+    rules = [_Rule(rule.name, calls_of(rule), group_of(rule.when), _destination(rule)) for rule in entries]
+    for number, (rule, use, when) in enumerate((rule, rule.use, rule.when) for rule in entries):
         place: Place = ("rules", number)
-        if rule.when is not None:
-            yield from _idle(rule.when, files.rules, (*place, "when"))
-        if is_empty(groups[number]):
+        if when is not None:
+            yield from _idle(when, files.rules, (*place, "when"))
+        if is_empty(rules[number].calls):
             yield _warning(files.rules, place, f"rule {rule.name!r} never holds: what it asks for excludes itself.")
             continue
-        yield from _after_others(files, groups, destinations, number)
-        use = rule.use
+        yield from _after_others(files.rules, rules, number)
         if use is not None and use.path != "direct" and not use.fallback:
             what = f"path {use.path} has no `fallback`: when its upstream fails, the call fails."
             yield _warning(files.rules, (*place, "use"), f"rule {rule.name!r}: {what}")
@@ -82,29 +96,28 @@ def _idle(when: When, document: Document, place: Place) -> Iterator[Warned]:
             yield _warning(document, here, f"`{key}` {what} as it is written; it says nothing.")
 
 
-def _after_others(files: Files, groups: list[Group], destinations: list[object], number: int) -> Iterator[Warned]:
+def _after_others(document: Document, rules: list[_Rule], number: int) -> Iterator[Warned]:
     """What the rules above one leave of it."""
-    name, own, place = files.routing.rules[number].name, groups[number], ("rules", number)
+    own, place = rules[number], ("rules", number)
     others = []
-    for earlier in range(number):
-        other = groups[earlier]
-        if covers(other, own):
-            text = f"rule {name!r} is never reached: {_named(files, earlier)} takes all its calls."
-            yield _warning(files.rules, place, text)
+    for earlier, other in enumerate(rules[:number]):
+        if covers(other.calls, own.calls):
+            text = f"rule {own.name!r} is never reached: {_named(document, rules, earlier)} takes all its calls."
+            yield _warning(document, place, text)
             return
-        is_near = not own.asked.isdisjoint(other.asked) or (own.looks_up and other.looks_up)
-        if is_near and not excludes(other, own) and destinations[earlier] != destinations[number]:
+        shares = not own.written.asked.isdisjoint(other.written.asked)
+        is_near = shares or (own.written.looks_up and other.written.looks_up)
+        if is_near and not excludes(other.calls, own.calls) and other.goes_to != own.goes_to:
             others.append(earlier)
     if others:
-        told = ", ".join(_named(files, earlier) for earlier in others[:NAMED])
+        told = ", ".join(_named(document, rules, earlier) for earlier in others[:NAMED])
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        text = f"rule {name!r} overlaps with {told}{more}: calls that both would take go to the earlier one."
-        yield Warned("note", files.rules.at(place), text)
+        text = f"rule {own.name!r} overlaps with {told}{more}: calls that both would take go to the earlier one."
+        yield Warned("note", document.at(place), text)
 
 
-def _named(files: Files, number: int) -> str:
-    line = files.rules.marks[("rules", number)][0]
-    return f"{files.routing.rules[number].name!r} (line {line})"
+def _named(document: Document, rules: list[_Rule], number: int) -> str:
+    return f"{rules[number].name!r} (line {document.marks['rules', number][0]})"
 
 
 def _destination(rule: RuleEntry) -> object:

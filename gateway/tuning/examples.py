@@ -26,13 +26,14 @@ class _Input(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """Chat form, the older prompt and completion, or the preference form with its `input`."""
+    """Chat form, the older prompt and completion, or the preference form with its `input` and the better answer."""
 
     messages: list[_Message] = []
     tools: list[object] = []
     prompt: str | None = None
     completion: str | None = None
     input: _Input | None = None
+    preferred_output: list[_Message] = []
 
 
 class Examples(Value, frozen=True):
@@ -99,7 +100,7 @@ def _read(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[list[_Message], 
         if line.prompt is not None:
             yield [_Message("user", line.prompt), _Message("assistant", line.completion)], False
         elif line.input is not None:
-            yield line.input.messages, bool(line.input.tools)
+            yield [*line.input.messages, *line.preferred_output], bool(line.input.tools)
         else:
             yield line.messages, bool(line.tools)
     if faults:

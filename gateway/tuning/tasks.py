@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -223,7 +224,8 @@ def _standing(found: Mapping[str, float], way: str) -> float:
 
 def _keep(path: Path, rows: Matrix) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    # Workers begin together and embed the same; neither may write into the other's file.
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
         np.save(file, rows, allow_pickle=False)
     partial.replace(path)

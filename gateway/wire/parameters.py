@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core.call import Call
 from gateway.core.decision import Parameters
+from gateway.wire.completions import DEFAULT_LIMIT
 from gateway.wire.json_object import edited, read_object
 
 # The first name is written where the caller uses none of them.
@@ -14,8 +15,12 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "responses": {"max_tokens": ("max_output_tokens",), "temperature": ("temperature",)},
     "completions": {"max_tokens": ("max_tokens",), "temperature": ("temperature",)},
 }
-# What the model takes where nobody says anything; for output it has no such number.
-UNSAID = {"temperature": 1.0}
+# What the model takes where nobody says anything; for output only the legacy endpoint has such a number.
+UNSAID = {
+    "chat": {"temperature": 1.0},
+    "responses": {"temperature": 1.0},
+    "completions": {"temperature": 1.0, "max_tokens": float(DEFAULT_LIMIT)},
+}
 
 
 def bounded(call: Call, parameters: Parameters) -> Call:
@@ -34,7 +39,7 @@ def bounded(call: Call, parameters: Parameters) -> Call:
         given = [name for name in spellings if name in body and bytes(body[name]) != b"null"]
         cap, default = caps.get(parameter), defaults.get(parameter)
         if not given:
-            value = _unsaid(parameter, default, cap)
+            value = _unsaid(UNSAID[call.endpoint].get(parameter), default, cap)
             if value is not None:
                 changes[spellings[0]] = value
             continue
@@ -58,13 +63,12 @@ def _limit(call: Call, changes: dict[str, Any]) -> int | None:
     return int(min(set_here)) if set_here else call.output_limit
 
 
-def _unsaid(parameter: str, default: float | None, cap: float | None) -> float | None:
+def _unsaid(usual: float | None, default: float | None, cap: float | None) -> float | None:
     """What is written where the caller says nothing: the default, or a cap that the model's own choice may pass."""
     if default is not None:
         return default if cap is None else min(default, cap)
     if cap is None:
         return None
-    usual = UNSAID.get(parameter)
     return cap if usual is None or cap < usual else None
 
 

@@ -25,7 +25,7 @@ def test_every_fault_has_its_line_and_column_in_reading_order() -> None:
     text = "many: [1, two]\ninner:\n  limit: -3\n  colour: red\n"
     assert faults_of(text) == [
         "a.yaml:1:1: 'name' is missing.",
-        "a.yaml:1:11: 1 is 'two'; input should be a valid integer, unable to parse string as an integer.",
+        "a.yaml:1:11: many is 'two'; input should be a valid integer, unable to parse string as an integer.",
         "a.yaml:3:3: limit is -3; input should be greater than or equal to 0.",
         "a.yaml:4:3: 'colour' is not a key here.",
     ]

@@ -30,12 +30,16 @@ TUNED = Arm(path="fine_tuned", upstream="main", model="ft:base:acme", line="tone
 
 
 class Shelf:
-    """A library with these hits. asked: what it was searched for."""
+    """A library with these hits. asked: what it was searched for. hidden: collections that nobody may read."""
 
-    def __init__(self, *hits: Hit, broken: bool = False) -> None:
+    def __init__(self, *hits: Hit, broken: bool = False, hidden: Sequence[str] = ()) -> None:
         self.hits = hits
+        self.hidden = hidden
         self.broken = broken
         self.asked: list[tuple[str, tuple[str, ...], str]] = []
+
+    def permitted(self, collections: Sequence[str], team: str) -> tuple[str, ...]:
+        return tuple(name for name in collections if name not in self.hidden)
 
     async def search(
         self,
@@ -117,6 +121,12 @@ async def test_sources_go_before_the_question_and_are_counted() -> None:
     assert "Refunds take ten days." in sent[1]["content"]
     assert prepared.context_tokens > 0
     assert prepared.headers == ((b"x-gateway-collections", b"help-centre"), (b"x-gateway-knowledge-version", b"v7"))
+
+
+async def test_a_collection_that_the_team_may_not_read_is_not_named_to_it() -> None:
+    arm = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre", "board-minutes"))
+    prepared = await Kitchen(Shelf(hit("Ten days."), hidden=("board-minutes",))).prepare(chat(), arm)
+    assert dict(prepared.headers)[b"x-gateway-collections"] == b"help-centre"
 
 
 async def test_a_signal_that_is_known_is_not_looked_up_again() -> None:

@@ -51,7 +51,7 @@ def test_faults_of_all_files_come_at_once() -> None:
             "rules: [{name: r, when: {team: a}, refuse: x}, {name: r, use: {path: direct}}]",
             "policies/routing.yaml:1:49: rule 'r' stands twice",
         ),
-        ("rules: [{name: r}]", "policies/routing.yaml:1:9: 0: a rule has either use or refuse"),
+        ("rules: [{name: r}]", "policies/routing.yaml:1:9: rules: a rule has either use or refuse"),
         ("rules: [{name: r, use: {path: rag}}]", "policies/routing.yaml:1:19: use: path rag names its collections"),
         ("rules: [{name: r, use: {path: direct, line: tone}}]", "line belongs to path fine_tuned"),
         ("rules: [{name: r, use: {path: fine_tuned, line: tune}}]", "'tune' is no line, or no version of one"),
