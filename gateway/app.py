@@ -31,6 +31,7 @@ from gateway.http.server import make_litestar
 from gateway.identity.keys import KeyRing
 from gateway.identity.pepper import read_pepper
 from gateway.identity.store import IdentityStore
+from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
@@ -39,7 +40,7 @@ from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.ledger.journal import Journal
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import LedgerStore
-from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of
+from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
 from gateway.metrics.instruments import Instruments
 from gateway.metrics.observe import Observer
 from gateway.paths.lookups import LookUps, use_of
@@ -114,7 +115,7 @@ class Gateway:
             settings.max_body_bytes,
         )
         self.ready = False
-        self._signature = signature(settings.policies)
+        self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
@@ -205,7 +206,7 @@ class Gateway:
     async def _watch_policies(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            found = signature(self.settings.policies)
+            found = signature(self.settings.policies, training_files(self.loaded).values())
             if found != self._signature:
                 self._signature = found
                 await self.reload()
@@ -216,13 +217,15 @@ class Gateway:
             # Off the loop: a thousand rules take a third of a second, and calls are being served.
             loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
             if loaded.texts.hash == self.loaded.texts.hash:
+                # The policy is the same; a training file may not be.
+                await self._renew_tasks(loaded)
                 return []
             upstreams = self.upstreams.build(loaded.rulebook.models.upstreams)
             # In a thread: a local model takes a third of a second to load, and calls are being served.
             embedders = await asyncio.to_thread(
                 embedders_of, loaded, self._environment, self.poster.post, self.embedders
             )
-            tasks = await asyncio.to_thread(tasks_of, loaded, embedders, self.settings.data / "examples")
+            tasks = await self._tasks_of(loaded, embedders)
         except BadConfiguration as bad:
             self.instruments.reloads.labels("rejected").inc()
             # The faults are the whole story; a traceback would bury them.
@@ -247,6 +250,13 @@ class Gateway:
             await self.books.keep_policy(loaded.texts.hash, loaded.texts.files)
             await self._declare_teams()
         return []
+
+    async def _renew_tasks(self, loaded: Loaded) -> None:
+        self.paths.lookups.tasks = await self._tasks_of(loaded, self.embedders)
+        self._replaced.set()
+
+    async def _tasks_of(self, loaded: Loaded, embedders: Mapping[str, Remembered]) -> Tasks:
+        return await asyncio.to_thread(tasks_of, loaded, embedders, self.settings.data / "examples")
 
     def _announce(self, loaded: Loaded) -> None:
         on, models = self.instruments, loaded.rulebook.models

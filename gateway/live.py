@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -81,15 +81,15 @@ def _missing_secrets(texts: Texts, rulebook: Rulebook, environment: Mapping[str,
                 yield document_of(texts, "models.yaml").fault(("upstreams", name, key), fault)
 
 
-def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Changes when a file does: names, sizes, times."""
+def signature(folder: Path, others: Iterable[Path] = ()) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file of the folder does, or one of the others: names, sizes, times."""
     found = []
-    for name in FILES:
+    for path in (*(folder / name for name in FILES), *others):
         try:
-            status = (folder / name).stat()
+            status = path.stat()
         except OSError:
             continue
-        found.append((name, status.st_mtime_ns, status.st_size))
+        found.append((str(path), status.st_mtime_ns, status.st_size))
     return tuple(found)
 
 

@@ -136,12 +136,9 @@ def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm
         headers.append((b"x-gateway-successor-of", decision.successor_of.encode()))
     if principal.debug and call.inbound.header(b"x-gateway-debug") == b"true":
         trace = ",".join(f"{rule}:{place}" for rule, place in decision.trace)
-        headers.append(
-            (
-                b"x-gateway-reason",
-                f"rule={decision.rule}; trace={trace}; policy={decision.policy_hash}".encode(),
-            )
-        )
+        signals = ",".join(f"{score.kind}:{score.of}={score.score:.3f}" for score in decision.scores)
+        reason = f"rule={decision.rule}; trace={trace}; signals={signals}; policy={decision.policy_hash}"
+        headers.append((b"x-gateway-reason", reason.encode()))
     return tuple(headers)
 
 

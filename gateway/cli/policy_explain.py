@@ -152,7 +152,7 @@ def _show(told: Any, *, json: bool) -> None:
     ]
     print_table(("rule", "what happened"), rows)
     for score in told.signals:
-        parts = sorted(score.contributions, key=lambda part: -abs(part[1]))[:6]
+        parts = sorted((part for part in score.contributions if part[1]), key=lambda part: -abs(part[1]))[:6]
         say(f"{score.kind} {score.of}: {score.score:.3f}" + "".join(f"  {name} {value:+.2f}" for name, value in parts))
     if told.refusal is not None:
         say(f"refused: {told.refusal}")

@@ -51,8 +51,7 @@ class Expected:
         for arm in decision.arms:
             costs.append(self._cost(role, arm, call, prices, context_tokens, day))
             role = "fallback"
-        for arm in decision.others:
-            costs.append(self._cost("other", arm, call, prices, context_tokens, day))
+        costs += [self._cost("other", arm, call, prices, context_tokens, day) for arm in decision.others]
         if decision.shadow is not None:
             costs.append(self._cost("shadow", decision.shadow.arm, call, prices, context_tokens, day))
         return tuple(costs)
@@ -62,10 +61,11 @@ class Expected:
         tokens_out = min(MOST_TOKENS, call.choices * self.output_tokens(arm.model, call.output_limit))
         rates = prices.rates(arm.model, day)
         cost = None
-        if rates is not None and rates.input is not None and rates.output is not None:
+        if rates is not None and rates.input is not None and (rates.output is not None or not tokens_out):
             if rates.long_context:
-                cost = sum(nano for _, nano in cost_by_kind(rates, Usage(tokens_in, tokens_out)) or ())
+                kinds = cost_by_kind(rates, Usage(tokens_in, tokens_out))
+                cost = None if kinds is None else min(MOST_NANO_USD, sum(nano for _, nano in kinds))
             else:
-                cost = (tokens_in * rates.input + tokens_out * rates.output) // PICO_PER_NANO
-            cost = min(MOST_NANO_USD, cost)
+                pico = tokens_in * rates.input + tokens_out * (rates.output or 0)
+                cost = min(MOST_NANO_USD, pico // PICO_PER_NANO)
         return ArmCost(role, arm, tokens_in, tokens_out, cost)

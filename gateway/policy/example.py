@@ -13,7 +13,7 @@ def example_call(entry: CallEntry) -> tuple[Call, Principal]:
     headers = tuple((name.lower().encode(), value.encode()) for name, value in entry.headers.items())
     inbound = Inbound("POST", f"/v1/{entry.endpoint}", b"", b"", headers, b"", "req_example", 0.0)
     system = (Turn("system", entry.system),) if entry.system else ()
-    earlier = tuple(Turn("user" if number % 2 else "assistant", "") for number in range(entry.turns - 1, 0, -1))
+    earlier = tuple(Turn("assistant" if number % 2 else "user", "") for number in range(entry.turns - 1, 0, -1))
     tokens = entry.prompt_tokens
     call = Call(
         inbound=inbound,

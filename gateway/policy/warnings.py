@@ -7,7 +7,7 @@ from typing import Literal
 from gateway.core.document import Document, Place
 from gateway.core.errors import ModelNotFound
 from gateway.core.values import Value
-from gateway.policy.catalogue import ANY, Catalogue, Way
+from gateway.policy.catalogue import ANY, COLLECTION, Catalogue, Way
 from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.policy.overlap import Group, calls_of, covers, excludes, group_of, is_empty
 from gateway.policy.routing_file import CONDITIONS, RoutingFile, RuleEntry, UseEntry, When
@@ -112,7 +112,7 @@ def _after_others(document: Document, rules: list[_Rule], number: int) -> Iterat
     if others:
         told = ", ".join(_named(document, rules, earlier) for earlier in others[:NAMED])
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        text = f"rule {own.name!r} overlaps with {told}{more}: calls that both would take go to the earlier one."
+        text = f"rule {own.name!r} overlaps with {told}{more}: what both take goes to the earlier one."
         yield Warned("note", document.at(place), text)
 
 
@@ -193,18 +193,22 @@ def _models(files: Files) -> Iterator[tuple[str, Document, Place]]:
 
 
 def _references(files: Files) -> Iterator[tuple[str, Document, Place]]:
-    """Models and lines that rules, successors and collections name."""
+    """Models and lines that rules, aliases, successors and collections name; an alias as what it stands for."""
+    meant, models = files.catalogue.meant, files.catalogue.models
     for number, rule in enumerate(files.routing.rules):
         if rule.use is not None:
             for name, inner in _used(rule.use):
-                yield name, files.rules, ("rules", number, "use", *inner)
-    for name, line in files.catalogue.models.lines.items():
-        target = (line.successor.line or line.successor.model) if line.successor is not None else None
-        if target:
-            yield target, files.models, ("lines", name, "successor")
+                yield meant(name), files.rules, ("rules", number, "use", *inner)
+    for alias, target in models.aliases.items():
+        if not target.startswith(COLLECTION):
+            yield target, files.models, ("aliases", alias)
+    for name, line in models.lines.items():
+        successor = (line.successor.line or line.successor.model) if line.successor is not None else None
+        if successor:
+            yield meant(successor), files.models, ("lines", name, "successor")
     for name, entry in files.catalogue.knowledge.collections.items():
         if entry.model:
-            yield entry.model, files.knowledge, ("collections", name, "model")
+            yield meant(entry.model), files.knowledge, ("collections", name, "model")
 
 
 def _used(use: UseEntry) -> Iterator[tuple[str, Place]]:

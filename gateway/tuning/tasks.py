@@ -1,6 +1,7 @@
 """Whether a call is what a line was trained for: the evidence behind the condition `task`."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -22,6 +23,7 @@ from gateway.tuning.likeness import (
     Vector,
     compared,
     counts,
+    in_half,
     likeness_of,
     rarities,
     unit_rows,
@@ -103,7 +105,10 @@ class Tasks:
         self._lines = {
             line: Line(
                 found,
-                _compared_by(unit_rows(turns[line], self._weights), unit_rows(systems[line], self._even)),
+                Compared(
+                    in_half(likeness_of(unit_rows(turns[line], self._weights))),
+                    in_half(likeness_of(unit_rows(systems[line], self._even))),
+                ),
             )
             for line, found in examples.items()
         }
@@ -148,6 +153,8 @@ class Tasks:
         try:
             turn = await embedder.question(cut_question(call.text), took)
             system = await embedder.question(cut_question(prompt), took) if prompt else turn
+            if any(line.meaning and len(line.meaning.turns.by_place) != len(turn) for line in self._lines.values()):
+                raise ValueError("the embedder gives vectors of another length than those of the examples")  # noqa: TRY301
         except (GatewayError, ValueError) as fault:
             log.warning("call_not_embedded", extra={"fields": {"embedder": embedder.name, "error": str(fault)[:200]}})
             return None
@@ -181,8 +188,10 @@ class Tasks:
         digest = hashlib.sha256("\0".join((embedder.name, *cut)).encode(errors="replace")).hexdigest()[:32]
         kept = self._folder / f"{digest}.npy"
         if kept.exists():
-            rows: Matrix = await asyncio.to_thread(np.load, kept, allow_pickle=False)
-            return rows
+            # A file that a crash cut short is made anew.
+            with contextlib.suppress(ValueError, EOFError):
+                read: Matrix = await asyncio.to_thread(np.load, kept, allow_pickle=False)
+                return read
         parts = []
         for start in range(0, len(cut), BATCH):
             embedded = await embedder.embed(cut[start : start + BATCH])

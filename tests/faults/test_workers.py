@@ -73,6 +73,36 @@ def test_two_workers_serve_and_their_counters_add_up(gateway: RunningGateway, up
     assert gateway.counted("gateway_policy_info") == 1
 
 
+def rules_said(gateway: RunningGateway, key: str, count: int) -> set[str]:
+    """The rule that decided each of some calls, each on a connection of its own."""
+    said = set()
+    for _ in range(count):
+        with httpx2.Client(timeout=10) as client:
+            reply = client.post(
+                f"{gateway.base_url}/chat/completions", json=ASKED, headers={"authorization": f"Bearer {key}"}
+            )
+        said.add(reply.headers["x-gateway-rule"])
+    return said
+
+
+def test_all_workers_agree_on_a_new_policy_within_a_second(gateway: RunningGateway) -> None:
+    """A faulty one is taken by none of them."""
+    key = settled_key(gateway, "agree")
+    routing = gateway.policies / "routing.yaml"
+    good = routing.read_text()
+    for round_number in range(3):
+        routing.write_text(good.replace("- name: everything-else", f"- name: round-{round_number}"))
+        # The promise is a second; the machine is shared.
+        time.sleep(1.5)
+        assert rules_said(gateway, key, 24) == {f"round-{round_number}"}
+    routing.write_text("rules: [")
+    time.sleep(1.5)
+    assert rules_said(gateway, key, 24) == {"round-2"}
+    routing.write_text(good)
+    time.sleep(1.5)
+    assert rules_said(gateway, key, 24) == {"everything-else"}
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_calls_are_booked(
     gateway: RunningGateway, upstream: OfflineServer
 ) -> None:

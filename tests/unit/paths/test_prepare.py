@@ -38,7 +38,7 @@ class Shelf:
         self.broken = broken
         self.asked: list[tuple[str, tuple[str, ...], str]] = []
 
-    def permitted(self, collections: Sequence[str], team: str) -> tuple[str, ...]:
+    def permitted(self, collections: Sequence[str], team: str) -> tuple[str, ...]:  # noqa: ARG002  # as `Search` has it
         return tuple(name for name in collections if name not in self.hidden)
 
     async def search(
@@ -49,7 +49,7 @@ class Shelf:
         limit: int = 8,
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
-        local_only: bool = False,
+        local_only: bool = False,  # noqa: ARG002  # as `Search` has it
     ) -> KnowledgeSignal:
         assert limit > 0
         assert booked is not None, "a search that nobody books"
@@ -60,13 +60,13 @@ class Shelf:
 
     async def measure(
         self,
-        turn: str,
-        talk: str,
+        turn: str,  # noqa: ARG002  # as `Search` has it
+        talk: str,  # noqa: ARG002  # the same
         collections: Sequence[str],
-        team: str,
-        booked: Callable[[EmbeddingUse], None] | None = None,
+        team: str,  # noqa: ARG002  # the same
+        booked: Callable[[EmbeddingUse], None] | None = None,  # noqa: ARG002  # the same
         *,
-        local_only: bool = False,
+        local_only: bool = False,  # noqa: ARG002  # the same
     ) -> tuple[str, tuple[tuple[str, Evidence], ...]]:
         return "", tuple((name, (("turn_confidence", 0.5),)) for name in collections)
 
