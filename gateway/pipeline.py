@@ -93,7 +93,8 @@ class Pipeline:
             )
             told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
-            self.shadows.begin(call, principal, decision, facts)
+            if decision.shadow is not None:
+                self.shadows.begin(call, principal, decision, facts)
         except GatewayError as fault:
             fault.decision_id = decision.id
             if not entry.closed:

@@ -14,18 +14,19 @@ def schema(
     """Prints the JSON Schema of one policy file. out: writes those of all files there, as NAME.schema.json."""
     import msgspec
 
-    schemas = _schemas()
+    made = schemas()
     if out is None:
-        print_json(schemas[file])
+        print_json(made[file])
         return
     out.mkdir(parents=True, exist_ok=True)
-    for name, one in schemas.items():
+    for name, one in made.items():
         path = out / f"{name}.schema.json"
         path.write_bytes(msgspec.json.format(msgspec.json.encode(one), indent=2) + b"\n")
         say(str(path))
 
 
-def _schemas() -> dict[str, dict[str, Any]]:
+def schemas() -> dict[str, dict[str, Any]]:
+    """The schema of each policy file, by its name without `.yaml`."""
     from pydantic import BaseModel
 
     from gateway.policy.knowledge_file import KnowledgeFile

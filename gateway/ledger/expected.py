@@ -46,15 +46,14 @@ class Expected:
         self, call: Call, decision: Decision, prices: PriceTable, context_tokens: int, day: date
     ) -> tuple[ArmCost, ...]:
         """Each arm of a decision with what the call was expected to cost there, the chosen one first."""
-        costs = []
-        role = "chosen"
-        for arm in decision.arms:
-            costs.append(self._cost(role, arm, call, prices, context_tokens, day))
-            role = "fallback"
-        costs += [self._cost("other", arm, call, prices, context_tokens, day) for arm in decision.others]
+        first = self._cost("chosen", decision.arms[0], call, prices, context_tokens, day) if decision.arms else None
+        if first is not None and len(decision.arms) == 1 and not decision.others and decision.shadow is None:
+            return (first,)
+        more = [("fallback", arm) for arm in decision.arms[1:]] + [("other", arm) for arm in decision.others]
         if decision.shadow is not None:
-            costs.append(self._cost("shadow", decision.shadow.arm, call, prices, context_tokens, day))
-        return tuple(costs)
+            more.append(("shadow", decision.shadow.arm))
+        costs = [self._cost(role, arm, call, prices, context_tokens, day) for role, arm in more]
+        return (first, *costs) if first is not None else tuple(costs)
 
     def _cost(self, role: str, arm: Arm, call: Call, prices: PriceTable, context_tokens: int, day: date) -> ArmCost:
         tokens_in = call.prompt_tokens_estimate + (context_tokens if arm.path == "rag" else 0)

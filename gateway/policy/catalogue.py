@@ -61,7 +61,8 @@ class Catalogue:
 
         Raises ModelNotFound (404) when the name means nothing, or nothing to this team.
         """
-        name = self.meant(way.line or way.model or asked)
+        name = way.line or way.model or asked
+        name = self.models.aliases.get(name, name)
         if way.path == "rag":
             return self._rag(way, name, team, today)
         if name.startswith(COLLECTION):

@@ -30,7 +30,7 @@ def _known(zone: str) -> str:
     return zone
 
 
-Minute = Annotated[str, BeforeValidator(_unfolded), Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
+Minute = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$"), BeforeValidator(_unfolded)]
 
 
 class Hours(Written):
