@@ -6,7 +6,7 @@ and the `team` that asks.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -115,6 +115,18 @@ def read_labelled(path: Path) -> list[LabelledCall]:
     if faults or not found:
         raise BadConfiguration(faults[:MOST_FAULTS] or [f"{path}: holds no labelled call."])
     return found
+
+
+def unknown_targets(calls: Iterable[LabelledCall], lines: Container[str], collections: Container[str]) -> list[str]:
+    """A fault for each target that nothing is measured for: its calls would teach the others to be wrong."""
+    named = {(call.route, call.target) for call in calls}
+    faults = []
+    for route, target in sorted((route, target or "") for route, target in named if route != "direct"):
+        if route == "fine_tuned" and target not in lines:
+            faults.append(f"calls labelled fine_tuned name {target!r}; no rule of routing.yaml asks `task` about it.")
+        elif route == "rag" and target not in collections:
+            faults.append(f"calls labelled rag name {target!r}, which is no collection of knowledge.yaml.")
+    return faults
 
 
 async def gather(

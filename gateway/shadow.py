@@ -75,6 +75,7 @@ class Shadows:
         made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None)
         entry = self._ledger.open_shadow(call, made, facts)
         paths = self._paths.paid_by(OPERATOR)
+        call = _not_the_same(call)
         nobody = Nobody()
         result = "failed"
         try:
@@ -98,6 +99,12 @@ class Shadows:
                 entry.close(entry.closing_of_prompt(Closing("interrupted", 500, "interrupted")))
             self.spent.settle(decision.rule, reserved, entry.spent_nano_usd, self._clock.wall())
             self._observe(decision.rule, result)
+
+
+def _not_the_same(call: Call) -> Call:
+    """The call without the caller's word that a second one like it is the first."""
+    headers = tuple(pair for pair in call.inbound.headers if pair[0] != b"idempotency-key")
+    return msgspec.structs.replace(call, inbound=msgspec.structs.replace(call.inbound, headers=headers))
 
 
 class Nobody:

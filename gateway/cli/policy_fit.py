@@ -34,11 +34,15 @@ def fit(
 async def _fit(
     calls: Path, policies: Path | None, data: Path | None, *, write: bool, portable: bool, json: bool
 ) -> int:
-    from gateway.fit import as_file, cross_validated, fit_all, gather, read_labelled
+    from gateway.core.errors import BadConfiguration
+    from gateway.fit import as_file, cross_validated, fit_all, gather, read_labelled, unknown_targets
 
     labelled = read_labelled(calls)
     async with lookups_of(policies, data) as (loaded, lookups):
         collections = list(loaded.rulebook.knowledge.collections)
+        faults = unknown_targets(labelled, loaded.rulebook.policy.asks_tasks, collections)
+        if faults:
+            raise BadConfiguration([f"{calls}: {fault}" for fault in faults])
         gathered = []
         async for one in gather(labelled, lookups, collections, time.time()):
             gathered.append(one)

@@ -37,6 +37,15 @@ class OfflineServer:
         body = {"fault": fault, "model": model, "path": path, "times": times}
         httpx2.post(f"{self.url}/__offline/faults", json=body).raise_for_status()
 
+    def faults(self) -> list[Any]:
+        """The faults that no request has met yet."""
+        found: list[Any] = httpx2.get(f"{self.url}/__offline/faults").json()["faults"]
+        return found
+
+    def reset(self) -> None:
+        """Forgets its faults and its bill."""
+        httpx2.post(f"{self.url}/__offline/reset").raise_for_status()
+
 
 @contextmanager
 def offline_server(

@@ -206,6 +206,16 @@ class RunningGateway:
         assert reply.status_code < 300, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json()
 
+    def decision(self, decision_id: str) -> Any:
+        """A recorded decision and why it fell so, once it is in the database."""
+        path = f"/admin/decisions/{decision_id}"
+
+        def look() -> Any:
+            reply = self.http.get(path, headers=self._admin_headers())
+            return reply.json() if reply.status_code == 200 else None
+
+        return until(look, what=f"decision {decision_id}")
+
     def _admin_headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.admin_key}"}
 
@@ -259,12 +269,18 @@ def running_gateway(
     upstream_url: str,
     *,
     environment: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
     workers: int = 1,
     is_started: bool = True,
 ) -> Iterator[RunningGateway]:
-    """A gateway over the test policies, ready; its process has ended when the block is left."""
+    """A gateway over the test policies, ready; its process has ended when the block is left.
+
+    files: texts that stand in the policies folder in place of its own, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(POLICIES, folder / "policies")
+    for name, text in (files or {}).items():
+        (folder / "policies" / name).write_text(text)
     gateway = RunningGateway(folder, upstream_url, environment or {}, workers)
     try:
         if is_started:

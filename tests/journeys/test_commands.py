@@ -94,6 +94,75 @@ def test_all_faults_of_all_files_come_at_once_with_their_places(command: Command
     assert all(fault.count(":") >= 3 for fault in faults)
 
 
+def test_what_is_odd_about_a_good_policy_is_said_and_counts_only_when_asked(command: Command) -> None:
+    done = command("policy", "check")
+    assert done.code == 0
+    assert "routing.yaml:" in done.out
+    assert ": warning: " in done.out
+    assert ": note: " in done.out
+    told = command("policy", "check", "--json").json["warnings"]
+    assert {one["severity"] for one in told} == {"warning", "note"}
+    assert all(one["place"].count(":") == 2 and one["message"].endswith(".") for one in told)
+    assert any("'lonely-tone', version 1, ended on 2020-01-01" in one["message"] for one in told)
+    strict = command("policy", "check", "--strict", "--json")
+    assert strict.code == 1
+    assert not strict.json["ok"]
+
+
+def test_a_policy_without_warnings_passes_a_strict_check(command: Command, folder: Path) -> None:
+    policies = folder / "policies"
+    (policies / "routing.yaml").write_text("rules: [{name: all, use: {path: direct}}]\n")
+    (policies / "models.yaml").write_text(
+        "upstreams: {a: {base_url: 'http://h'}}\nmodels: {gpt-4.1-mini: {upstream: a}}\n"
+    )
+    done = command("policy", "check", "--strict")
+    assert done.code == 0
+    assert ": warning: " not in done.out
+    ends = "lines: {l: {versions: [{id: gpt-4.1, upstream: a, base: b, shutdown_date: 2098-12-31}]}}\n"
+    (policies / "models.yaml").write_text((policies / "models.yaml").read_text() + ends)
+    assert command("policy", "check", "--strict").code == 0
+    assert command("policy", "check", "--strict", "--days", "36500").code == 1
+
+
+def test_teams_that_nobody_made_are_told_once_there_are_teams(command: Command, folder: Path) -> None:
+    def unknown() -> list[str]:
+        found = command("policy", "check", "--json").json["warnings"]
+        return [one["message"] for one in found if "no team" in one["message"]]
+
+    assert unknown() == [], "nobody knows which there are"
+    assert not (folder / "data").exists(), "a check makes no database"
+    command("teams", "create", "guests")
+    assert unknown() == ["there is no team 'board'."]
+    (folder / "policies" / "teams.yaml").write_text("teams: {board: {title: The board}}\n")
+    assert unknown() == []
+
+
+def test_a_training_file_that_is_not_there_is_a_fault(command: Command, folder: Path) -> None:
+    routing, models = folder / "policies" / "routing.yaml", folder / "policies" / "models.yaml"
+    rule = "  - {name: like-tone, when: {task: {line: tone}}, use: {path: fine_tuned, line: tone}}\n\n"
+    routing.write_text(routing.read_text().replace("rules:\n", "rules:\n" + rule, 1))
+    models.write_text(models.read_text().replace("shutdown_date: 2098-12-31", "training_file: examples.jsonl"))
+    done = command("policy", "check")
+    assert done.code == BAD_CONFIGURATION
+    assert "models.yaml:46:9: there is no file" in done.err
+    (folder / "policies" / "examples.jsonl").write_text('{"messages": []\n')
+    done = command("policy", "check")
+    assert done.code == BAD_CONFIGURATION
+    assert "examples.jsonl:1:1: " in done.err
+    (folder / "policies" / "examples.jsonl").write_text('{"messages": [{"role": "user", "content": "Hi"}]}\n')
+    assert command("policy", "check").code == 0
+
+
+def test_schemas_are_printed_or_written_for_editors(command: Command, folder: Path) -> None:
+    told = command("policy", "schema", "models").json
+    assert told["title"] == "policies/models.yaml"
+    assert command("policy", "schema").json["title"] == "policies/routing.yaml"
+    assert command("policy", "schema", "--out", str(folder / "schemas")).code == 0
+    names = sorted(path.name for path in (folder / "schemas").iterdir())
+    assert names == [f"{name}.schema.json" for name in ("knowledge", "models", "prices", "routing", "signals", "teams")]
+    assert json.loads((folder / "schemas" / "models.schema.json").read_text()) == told
+
+
 def test_a_policys_own_tests_are_run(command: Command, folder: Path) -> None:
     assert command("policy", "test").code == 0
     routing = folder / "policies" / "routing.yaml"

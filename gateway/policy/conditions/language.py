@@ -28,7 +28,8 @@ CONDITION = Condition(
     example="language: [de, fr]",
     value=Annotated[list[Code], BeforeValidator(one_or_many), BeforeValidator(_no_is_no_boolean), Field(min_length=1)],
     compile=_compile,
-    observed=lambda seen: seen.language,
+    # None when nobody asked: a record has no text to ask of.
+    observed=lambda seen: seen.features.language,
     cost=Cost.TEXT,
     covers=holds_all,
     excludes=share_none,

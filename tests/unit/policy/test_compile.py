@@ -26,7 +26,7 @@ def known(knowledge: float | None = None, task: float | None = None) -> Facts:
     return found if task is None else msgspec.structs.replace(found, tasks=(TaskSignal("tone", task),))
 
 
-@pytest.mark.parametrize(("tools", "model"), product([False, True], ["auto", "small"]))
+@pytest.mark.parametrize(("tools", "model"), list(product([False, True], ["auto", "small"])))
 def test_each_combination_means_what_it_says(tools: bool, model: str) -> None:  # noqa: FBT001  # a case
     call = chat(model=model, tools=TOOLS if tools else [])
     is_auto = model == "auto"

@@ -29,5 +29,14 @@ def test_no_text_makes_a_pattern_run_for_ever() -> None:
     assert time.perf_counter() - began < 2
 
 
+def test_a_pattern_that_would_be_slow_on_the_text_of_somebody_who_wants_it_slow_is_a_fault() -> None:
+    """Linear in the text, but times the pattern's own size."""
+    with pytest.raises(
+        BadConfiguration, match=r"text_matches is 'a\.\{999\}b'; it has 7,\d+ steps and 2,000 are taken"
+    ):
+        rule("text_matches: 'a.{999}b'")
+    assert not held("text_matches: '(?i)refund.{0,200}order'", chat())
+
+
 def test_only_the_beginning_of_a_huge_text_is_looked_at() -> None:
     assert not held("text_matches: needle", chat(messages=[{"role": "user", "content": " " * MAX_TEXT + "needle"}]))
