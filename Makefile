@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 DATA   ?=
 
-.PHONY: serve test soak check format bench lock schema clean
+.PHONY: serve test soak check format bench lock clean
 
 serve: $(RUNTIME)
 	$(BIN)/gateway serve --quickstart

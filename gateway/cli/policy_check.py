@@ -45,7 +45,7 @@ def check(*, policies: Path | None = None, strict: bool = False, days: int = 60,
     for one in odd:
         say(f"{one.place}: {one.severity}: {one.message}")
     told = f"{found.policies}: good. {rules} rules, {tests} tests held, hash {loaded.texts.hash}."
-    say(told + (f" {warnings} warnings, {len(odd) - warnings} notes." if odd else ""))
+    say(told + (f" Warnings: {warnings}; notes: {len(odd) - warnings}." if odd else ""))
     return 0 if is_good else 1
 
 

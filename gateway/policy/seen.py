@@ -11,8 +11,8 @@ from gateway.core.facts import Facts, KnowledgeSignal, TaskSignal
 from gateway.policy.language import language_of
 from gateway.policy.weights import Weights
 
-# A caller chooses the text; a match past this size says more about the caller than about the question.
-MAX_TEXT = 100_000
+# A caller chooses the text, and patterns that count may take a microsecond for each of its characters.
+MAX_TEXT = 20_000
 PATTERN_MEMORY = 64 * 1024 * 1024
 
 

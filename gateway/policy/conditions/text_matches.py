@@ -39,7 +39,7 @@ def _takes_all(pattern: str) -> bool:
 
 
 CONDITION = Condition(
-    summary="the last user turn matches this RE2 regular expression; `(?i)` ignores case",
+    summary="the last user turn (its first 20,000 characters) matches this RE2 regular expression; `(?i)` ignores case",
     example="text_matches: '(?i)\\brefund'",
     # RE2 runs in linear time whatever the pattern: no text can make it backtrack for ever.
     value=Annotated[str, AfterValidator(_compiles)],
