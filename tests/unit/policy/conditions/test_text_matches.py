@@ -23,7 +23,7 @@ def test_a_pattern_that_re2_does_not_take_is_a_fault(pattern: str) -> None:
 
 def test_no_text_makes_a_pattern_run_for_ever() -> None:
     """With a backtracking engine this pair takes longer than the universe has."""
-    call = chat(messages=[{"role": "user", "content": "a" * 50_000 + "!"}])
+    call = chat(messages=[{"role": "user", "content": "a" * 15_000 + "!"}])
     began = time.perf_counter()
     assert not held("text_matches: '^(a+)+$'", call)
     assert time.perf_counter() - began < 2
