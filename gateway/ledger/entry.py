@@ -136,11 +136,11 @@ class Ledger:
         self.book(event)
         self.budgets.settle(principal.team, 0, cost or 0, wall)
 
-    def book(self, event: UsageEvent) -> None:
+    def book(self, event: UsageEvent, choices: int = 1) -> None:
         """Counts a closed attempt: in the metrics, and among what other processes cannot see yet."""
         if event.cost_nano_usd:
             self.unshipped[event.team] = self.unshipped.get(event.team, 0) + event.cost_nano_usd
-        self.expected.learn(event)
+        self.expected.learn(event, choices)
         self.observe(event)
 
     def ceiling(self, call: Call, arm: Arm, day: date) -> int | None:
@@ -262,7 +262,7 @@ class Entry:
 
     def _account(self, event: UsageEvent) -> None:
         self._spent += event.cost_nano_usd or 0
-        self._ledger.book(event)
+        self._ledger.book(event, self._call.choices)
 
     def _event(self, closing: Closing, *, last: bool, pricing: bool = True) -> UsageEvent:
         clock, call, arm = self._ledger.clock, self._call, self._arm

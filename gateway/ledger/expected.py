@@ -27,14 +27,14 @@ class Expected:
     def __init__(self) -> None:
         self._means: dict[str, float] = {}
 
-    def learn(self, event: UsageEvent) -> None:
-        """Takes a served reply into its model's mean."""
+    def learn(self, event: UsageEvent, choices: int = 1) -> None:
+        """Takes a served reply into its model's mean, a choice's share of its tokens."""
         if event.outcome != "ok" or event.usage is None:
             return
         mean = self._means.get(event.model)
         if mean is None and len(self._means) >= MAX_MODELS:
             return
-        tokens = event.usage.output_tokens
+        tokens = event.usage.output_tokens / choices
         self._means[event.model] = tokens if mean is None else mean + (tokens - mean) * SHARE_OF_LATEST
 
     def output_tokens(self, model: str, limit: int | None) -> int:

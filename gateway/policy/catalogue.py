@@ -170,8 +170,10 @@ class Catalogue:
 
     def _rag(self, way: Way, name: str, team: str, today: date) -> Resolved:
         if way.model is None and name.startswith(COLLECTION):
-            entry = self.knowledge.collections.get(name.removeprefix(COLLECTION))
-            name = self.meant(entry.model) if entry is not None and entry.model else name
+            collection = name.removeprefix(COLLECTION)
+            entry = self.knowledge.collections.get(collection)
+            named = entry.model if entry is not None and self.readable(collection, team) else None
+            name = self.meant(named) if named else name
         resolved = self._answering(name, today, team)
         return Resolved(_with_sources(resolved.arm, way.collections, way.on_no_match), resolved.successor_of)
 

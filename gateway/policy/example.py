@@ -10,7 +10,9 @@ from gateway.policy.written_call import CallEntry
 
 def example_call(entry: CallEntry) -> tuple[Call, Principal]:
     """A call as a test or `policy explain` writes it, as if it had come in over HTTP."""
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in entry.headers.items())
+    headers = tuple(
+        (name.lower().encode(errors="replace"), value.encode(errors="replace")) for name, value in entry.headers.items()
+    )
     inbound = Inbound("POST", f"/v1/{entry.endpoint}", b"", b"", headers, b"", "req_example", 0.0)
     system = (Turn("system", entry.system),) if entry.system else ()
     earlier = tuple(Turn("assistant" if number % 2 else "user", "") for number in range(entry.turns - 1, 0, -1))
@@ -27,11 +29,17 @@ def example_call(entry: CallEntry) -> tuple[Call, Principal]:
         response_format=entry.response_format,
         rag_ready=bool(entry.text),
         metadata=tuple(sorted(entry.metadata.items())),
-        prompt_bytes=len(entry.text.encode()) + len(entry.system.encode()) if tokens is None else tokens * 4,
+        prompt_bytes=_bytes(entry.text) + _bytes(entry.system) if tokens is None else tokens * 4,
         asked_path=entry.path,
         user=entry.user,
+        conversation=entry.conversation,
     )
     return call, Principal(team=entry.team, key_id="key_example", key_name=entry.key)
+
+
+def _bytes(text: str) -> int:
+    # JSON may hold half a surrogate pair, which strict UTF-8 refuses.
+    return len(text.encode(errors="replace"))
 
 
 def example_facts(entry: CallEntry, now: float, policy: Policy) -> Facts:

@@ -1,12 +1,21 @@
 """Calls that people write down: in the tests of routing.yaml, and to have them explained."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from gateway.core.document import Written
 
 Score = Annotated[float, Field(ge=0, le=1)]
+FIRST_YEAR, LAST_YEAR = 1971, 2200
+
+
+def _within_reach(moment: datetime) -> datetime:
+    # At the ends of the calendar a time zone's hours lead out of it.
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"it must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return moment
 
 
 class CallEntry(Written):
@@ -31,8 +40,9 @@ class CallEntry(Written):
     prompt_tokens: Annotated[int, Field(ge=0)] | None = None
     turns: Annotated[int, Field(ge=1, le=1000)] = 1
     user: str = ""
+    conversation: str = ""
     path: str | None = None
-    at: AwareDatetime | None = None
+    at: Annotated[AwareDatetime, AfterValidator(_within_reach)] | None = None
     budget_used: Annotated[float, Field(ge=0)] | None = None
     draw: Annotated[float, Field(ge=0, lt=1)] = 0.0
     knowledge_score: Score | dict[str, Score] | None = None

@@ -16,6 +16,7 @@ ODD = "quixotropic"
 RULES = """
 rules:
   - {name: closed-to-guests, when: {team: [guests]}, refuse: Guests may look and not ask.}
+  - {name: from-docs, when: {metadata: {task: docs}}, use: {path: rag, collections: [help-centre]}}
   - name: tone-of-support
     when: {model: [auto], task: {line: tone, score_over: 0.5}}
     use:
@@ -190,6 +191,17 @@ def test_a_collection_that_a_team_may_not_read_is_never_weighed_found_or_named(g
     assert raw.headers["x-gateway-path"] == "rag"
     assert raw.headers["x-gateway-collections"] == "help-centre"
     assert "board" not in raw.text + str(raw.headers)
+
+
+@pytest.mark.parametrize("collection", ["board-minutes", "nothing"])
+def test_a_rule_without_a_model_does_not_betray_which_collections_there_are(
+    gateway: RunningGateway, collection: str
+) -> None:
+    given: Any = {"messages": [{"role": "user", "content": "How long do refunds take?"}], "metadata": {"task": "docs"}}
+    assert gateway.client("board").chat.completions.create(model="kb/board-minutes", **given).choices
+    with pytest.raises(openai.NotFoundError) as missing:
+        gateway.client().chat.completions.create(model=f"kb/{collection}", **given)
+    assert "does not exist or you do not have access" in missing.value.message
 
 
 def test_no_word_of_a_prompt_is_written_down(gateway: RunningGateway) -> None:

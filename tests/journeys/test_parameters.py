@@ -1,4 +1,4 @@
-"""A rule's defaults and caps: what the upstream is sent under which name, and what is set aside for it."""
+"""What a rule says of its calls: defaults and caps, what is set aside for them, and how often they are tried."""
 
 import json
 from collections.abc import Iterator
@@ -25,6 +25,8 @@ rules:
   - name: capped
     when: {metadata: {task: capped}}
     use: {path: direct, model: gpt-4.1-mini, caps: {max_tokens: 12}}
+  - {name: once, when: {metadata: {task: once}}, use: {path: direct, model: scripted-model, attempts: 1}}
+  - {name: twice, when: {metadata: {task: twice}}, use: {path: direct, model: scripted-model}}
   - {name: rest, use: {path: direct, model: gpt-4.1-mini}}
 """
 COUNT = "Count to 100"
@@ -126,3 +128,23 @@ def test_what_was_expected_of_a_call_is_within_its_cap(gateway: RunningGateway) 
     raw = gateway.client().chat.completions.with_raw_response.create(model="auto", messages=COUNTING, metadata=CAPPED)
     (cost,) = gateway.decision(raw.headers["x-gateway-decision"])["record"]["arms"]
     assert cost["output_tokens"] == 12
+
+
+async def test_a_call_is_tried_as_often_as_its_rule_says(gateway: RunningGateway) -> None:
+    async def fail_first(visit: Visit) -> None:
+        if len(server.visits) > 1:
+            await answer(visit)
+        else:
+            await visit.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    gateway.key()
+    async with gateway.async_client() as client:
+        for task, tries in (("twice", 2), ("once", 1)):
+            given: Any = {"model": "auto", "messages": COUNTING, "metadata": {"task": task}}
+            async with scripted(fail_first, port=gateway.scripted_port) as server:
+                if tries > 1:
+                    await client.chat.completions.with_raw_response.create(**given)
+                else:
+                    with pytest.raises(openai.InternalServerError):
+                        await client.chat.completions.with_raw_response.create(**given)
+                assert len(server.visits) == tries

@@ -176,6 +176,11 @@ async def test_signals_given_by_hand_are_taken_as_they_are(desk: Desk) -> None:
     assert (await desk.explain(text=REFUNDS, knowledge_score=0.1, task_score={"other": 1.0})).rule == "rest"
 
 
+async def test_half_a_character_is_explained_like_any_other(desk: Desk) -> None:
+    told = await desk.explain(text="Half \ud83d", system="\ud83d", headers={"x-tenant": "\ud83d"})
+    assert told.rule == "rest"
+
+
 async def test_no_embedder_at_an_upstream_is_asked_to_explain(tmp_path: Path) -> None:
     far = FakeEmbedder()
     desk = Desk(tmp_path, far)
