@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from litestar import Litestar
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,6 +31,7 @@ from gateway.http.server import make_litestar
 from gateway.identity.keys import KeyRing
 from gateway.identity.pepper import read_pepper
 from gateway.identity.store import IdentityStore
+from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
@@ -41,7 +42,7 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import LedgerStore
 from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
-from gateway.metrics.instruments import Instruments
+from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
 from gateway.paths.lookups import LookUps, use_of
 from gateway.paths.prepare import Paths
@@ -55,7 +56,7 @@ from gateway.upstream.port import Transport
 from gateway.upstream.post import JsonPoster
 from gateway.upstream.send import Sender
 from gateway.upstream.transport import Http1Transport
-from gateway.upstream.upstreams import Upstreams
+from gateway.upstream.upstreams import Upstream, Upstreams
 
 POLL_SECONDS = 0.25
 KEYS_SECONDS = 0.4
@@ -65,6 +66,9 @@ EXAMPLES_AGAIN_SECONDS = 15.0
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("gateway.app")
+
+
+Fresh = tuple[Loaded, dict[str, Upstream], dict[str, Remembered], Tasks]
 
 
 class Gateway:
@@ -78,7 +82,7 @@ class Gateway:
         self._worker = worker
         self.clock = Clock()
         self.loaded = load_all(settings.policies, environment)
-        self.registry, self.instruments = _instruments()
+        self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.database = Database(settings.database_url)
         pepper = read_pepper(settings.data, settings.pepper)
@@ -97,9 +101,8 @@ class Gateway:
         # One object for each embedder: whoever asks for the same text again, of whichever part, has it at once.
         self.embedders = embedders_of(self.loaded, environment, self.poster.post)
         self.library = self._make_library()
-        context_tokens = self.loaded.rulebook.knowledge.context_tokens
         tasks = tasks_of(self.loaded, self.embedders, settings.data / "examples")
-        sources = Sources(self.library, context_tokens, self._retrieved, self._embedded)
+        sources = Sources(self.library, self.ledger.context_tokens, self._retrieved, self._embedded)
         self.paths = Paths(self.upstreams, LookUps(sources, tasks))
         self.sender = Sender(self.upstreams, self._tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self._copied)
@@ -120,6 +123,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
         self._replaced = asyncio.Event()
+        self.unkept = Unkept(settings.data / "policies")
         self._announce(self.loaded)
 
     def _make_library(self) -> Library:
@@ -167,12 +171,14 @@ class Gateway:
         await self.shipper.recover()
         await self._load_identity()
         await self._load_spent()
-        await self.books.keep_policy(self.loaded.texts.hash, self.loaded.texts.files)
+        self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
+        await self.unkept.hand_over(self.books.keep_policy)
         self.shipper.start()
         self._task("policies", self._watch_policies)
         self._task("identity", self._watch_identity)
         self._task("gauges", self._tick)
         self._task("examples", self._prepare_tasks)
+        self._task("kept", self._keep_policies)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
                 await self.library.sync()
@@ -189,6 +195,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.shadows.stop()
+        await self.unkept.hand_over(self.books.keep_policy)
         await self.library.close()
         for transport in self.transports.values():
             await transport.close()
@@ -214,25 +221,16 @@ class Gateway:
     async def reload(self) -> list[str]:
         """Takes over the policy files as they stand, all or none. Gives the faults that kept the last good ones."""
         try:
-            # Off the loop: a thousand rules take a third of a second, and calls are being served.
-            loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
-            if loaded.texts.hash == self.loaded.texts.hash:
-                # The policy is the same; a training file may not be.
-                await self._renew_tasks(loaded)
-                return []
-            upstreams = self.upstreams.build(loaded.rulebook.models.upstreams)
-            # In a thread: a local model takes a third of a second to load, and calls are being served.
-            embedders = await asyncio.to_thread(
-                embedders_of, loaded, self._environment, self.poster.post, self.embedders
-            )
-            tasks = await self._tasks_of(loaded, embedders)
+            fresh = await self._read_anew()
         except BadConfiguration as bad:
-            self.instruments.reloads.labels("rejected").inc()
-            # The faults are the whole story; a traceback would bury them.
-            log.error(  # noqa: TRY400
-                "policy_rejected", extra={"fields": {"faults": bad.faults[:20], "kept": self.loaded.texts.hash}}
-            )
-            return bad.faults
+            return self._rejected(bad.faults)
+        except Exception as fault:
+            # A fault of ours must not look like an edit that went live, nor end the watching.
+            log.exception("policy_unreadable")
+            return self._rejected([f"{self.settings.policies}: cannot be read: {type(fault).__name__}: {fault}."])
+        if fresh is None:
+            return []
+        loaded, upstreams, embedders, tasks = fresh
         # No await between these: no call sees half of a change.
         self.loaded = loaded
         self.upstreams.replace(upstreams)
@@ -246,10 +244,34 @@ class Gateway:
         self._replaced.set()
         self._announce(loaded)
         log.info("policy_loaded", extra={"fields": {"hash": loaded.texts.hash}})
-        with contextlib.suppress(SQLAlchemyError):
-            await self.books.keep_policy(loaded.texts.hash, loaded.texts.files)
+        with contextlib.suppress(SQLAlchemyError, OSError):
             await self._declare_teams()
         return []
+
+    async def _read_anew(self) -> Fresh | None:
+        """Everything that the files mean now, ready to be put in place; None when only a training file changed.
+
+        Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
+        """
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
+        if loaded.texts.hash == self.loaded.texts.hash:
+            await self._renew_tasks(loaded)
+            return None
+        upstreams = self.upstreams.build(loaded.rulebook.models.upstreams)
+        embedders = await asyncio.to_thread(embedders_of, loaded, self._environment, self.poster.post, self.embedders)
+        tasks = await self._tasks_of(loaded, embedders)
+        self.unkept.note(loaded.texts.hash, loaded.texts.files)
+        return loaded, upstreams, embedders, tasks
+
+    def _rejected(self, faults: list[str]) -> list[str]:
+        self.instruments.reloads.labels("rejected").inc()
+        log.error("policy_rejected", extra={"fields": {"faults": faults[:20], "kept": self.loaded.texts.hash}})
+        return faults
+
+    async def _keep_policies(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.unkept.hand_over(self.books.keep_policy)
 
     async def _renew_tasks(self, loaded: Loaded) -> None:
         self.paths.lookups.tasks = await self._tasks_of(loaded, self.embedders)
@@ -372,10 +394,3 @@ async def _kept_up(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> 
             await asyncio.sleep(AGAIN_SECONDS)
         else:
             return
-
-
-def _instruments() -> tuple[CollectorRegistry, Instruments]:
-    # A creation time beside every counter doubles the series, and nothing here reads it.
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
-    registry = CollectorRegistry()
-    return registry, Instruments(registry)

@@ -67,6 +67,8 @@ class Pipeline:
     async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
         """Answers one request through `caller`. Raises GatewayError for what the caller must be told."""
         admitted = Admitted(inbound)
+        # Taken with the policy, before anything is awaited: a reload changes nothing for a call that has begun.
+        upstreams = self.sender.upstreams.current
         try:
             entry = await self._admit(admitted)
         except GatewayError as fault:
@@ -85,11 +87,12 @@ class Pipeline:
             sent = await self.sender.send(
                 call,
                 decision.arms,
-                lambda arm: self.paths.prepare(call, principal, decision, arm, facts),
+                lambda arm: self.paths.prepare(call, principal, decision, arm, facts, upstreams),
                 entry,
                 lease,
                 caller,
                 decision.limits,
+                upstreams,
             )
             told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()

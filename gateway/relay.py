@@ -6,12 +6,12 @@ from typing import Protocol
 from gateway.core.call import Call, Headers
 from gateway.core.clock import Clock
 from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, UpstreamTimeout
-from gateway.core.event import Closing
+from gateway.core.event import Closing, Outcome
 from gateway.core.usage import Usage
 from gateway.ledger.entry import Entry
 from gateway.upstream.ahead import ReadAhead
 from gateway.upstream.faults import Aborted, TimedOut, TransportError
-from gateway.upstream.send import REFUSED_CREDENTIALS, Sent, Waiting
+from gateway.upstream.send import MAY_BE_AT_WORK, REFUSED_CREDENTIALS, Sent, Waiting
 from gateway.wire.delivered import body_text, delivered_text
 from gateway.wire.sse import UsageStrip, UsageTap
 from gateway.wire.tokens import count_tokens
@@ -117,7 +117,9 @@ class Relay:
                 body = self._prepared.editor.whole(body)
             self._entry.close(self._ended(reply.status, usage))
         else:
-            self._entry.close(Closing("upstream_error", reply.status, _error_of(reply.status)))
+            # Whoever gave up waiting may have left somebody at work: what that costs is estimated, not nothing.
+            outcome: Outcome = "timeout" if reply.status in MAY_BE_AT_WORK else "upstream_error"
+            self._entry.close(Closing(outcome, reply.status, _error_of(reply.status)))
         await self._caller.whole(reply.status, self._returned(reply), body)
 
     async def _through(self, reply: ReadAhead) -> None:

@@ -38,6 +38,7 @@ RANKS = {
     "http": 6,
     "live": 6,
     "fit": 6,
+    "kept": 6,
     "app": 7,
     "cli": 8,
     "__main__": 9,
@@ -53,7 +54,7 @@ HOMES = {
     "openai": (),
     "sqlmodel": ("db/", "tables.py", "store.py"),
     "sqlalchemy": ("db/", "tables.py", "store.py"),
-    "sqlalchemy.exc": ("db/", "tables.py", "store.py", "app.py", "ledger/shipper.py"),
+    "sqlalchemy.exc": ("db/", "tables.py", "store.py", "app.py", "kept.py", "ledger/shipper.py"),
     "prometheus_client": ("metrics/", "app.py", "http/health.py", "cli/process.py"),
     "yaml": ("core/document.py", "cli/knowledge_edit.py", "cli/policy_fit.py"),
     "uvicorn": ("cli/", "offline/"),
@@ -73,7 +74,7 @@ LONGER_FUNCTIONS: dict[str, str] = {
     "metrics/instruments.py:Instruments.__init__": "one instrument after the other, nothing else",
 }
 BROAD = {
-    "app.py": "a watcher that fails is logged and begun again",
+    "app.py": "a watcher that fails is logged and begun again; a reload that fails unforeseen is a rejected one",
     "http/proxy.py": "the last line of defence: no traceback reaches a caller",
     "pipeline.py": "a cancelled or faulty call closes its books, then goes on raising",
     "ledger/shipper.py": "files of a dead process are kept for another try, then it goes on raising",

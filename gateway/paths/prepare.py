@@ -1,5 +1,7 @@
 """From an arm to what is sent for it: the path's own function."""
 
+from collections.abc import Mapping
+
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Decision
 from gateway.core.facts import Facts
@@ -8,7 +10,7 @@ from gateway.paths.fine_tuned import prepare_fine_tuned
 from gateway.paths.lookups import LookUps
 from gateway.paths.rag import prepare_rag
 from gateway.upstream.prepared import Prepared
-from gateway.upstream.upstreams import Upstreams
+from gateway.upstream.upstreams import Upstream, Upstreams
 
 
 class Paths:
@@ -23,9 +25,20 @@ class Paths:
         """The same paths for calls whose look-ups are on another's account than the caller's."""
         return Paths(self._upstreams, LookUps(self.sources.paid_by(payer), self.lookups.tasks))
 
-    async def prepare(self, call: Call, principal: Principal, decision: Decision, arm: Arm, facts: Facts) -> Prepared:
-        """The request for `arm`. Raises KnowledgeUnavailable (503) when the sources cannot be searched."""
-        asks = self._upstreams.named(arm.upstream).takes_stream_options
+    async def prepare(
+        self,
+        call: Call,
+        principal: Principal,
+        decision: Decision,
+        arm: Arm,
+        facts: Facts,
+        upstreams: Mapping[str, Upstream] | None = None,
+    ) -> Prepared:
+        """The request for `arm`. upstreams: those of the policy that decided; the current ones, unless given.
+
+        Raises KnowledgeUnavailable (503) when the sources cannot be searched.
+        """
+        asks = (self._upstreams.current if upstreams is None else upstreams)[arm.upstream].takes_stream_options
         if arm.path == "rag" and call.rag_ready:
             return await prepare_rag(call, principal, decision, arm, facts, self.sources, may_ask_usage=asks)
         if arm.path == "fine_tuned":

@@ -124,8 +124,6 @@ def _rule(entry: RuleEntry, compiling: Compiling) -> Rule:
     use = entry.use
     if use is None:
         return Rule(entry.name, parts, named, refusal=entry.refuse)
-    if use.sticky is not None:
-        _remember_sticky(use.sticky, compiling)
     return Rule(
         name=entry.name,
         parts=parts,
@@ -138,14 +136,6 @@ def _rule(entry: RuleEntry, compiling: Compiling) -> Rule:
         limits=_limits(use),
         parameters=_parameters(use),
     )
-
-
-def _remember_sticky(field: str, compiling: Compiling) -> None:
-    kind, _, name = field.partition(".")
-    if kind == "metadata":
-        compiling.metadata_keys.add(name)
-    elif kind == "header":
-        compiling.header_names.add(name.lower().encode())
 
 
 def _serves(endpoints: frozenset[str]) -> Check:

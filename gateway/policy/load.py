@@ -66,6 +66,14 @@ def read_texts(folder: Path) -> Texts:
             faults.append(f"{folder / name}: {fault.strerror}.")
     if faults:
         raise BadConfiguration(faults)
+    for name, text in found.items():
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError as fault:
+            line = text.count(b"\n", 0, fault.start) + 1
+            faults.append(f"{folder / name}:{line}:1: not UTF-8; policies are kept as text, so that is what is taken.")
+    if faults:
+        raise BadConfiguration(faults)
     # Kept with the policy: a later gateway may bring other weights, and an old decision must stay what it was.
     found.setdefault("signals.yaml", BUILT_IN.read_bytes())
     return Texts(str(folder), found)

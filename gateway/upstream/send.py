@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -25,6 +25,8 @@ from gateway.wire.usage import usage_of_body
 
 # The status says that the call was not served, so that a second try cannot be a second answer.
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+# Said by whoever stands before the one that does the work: it may go on, and be billed. Another arm may try.
+MAY_BE_AT_WORK = frozenset({408, 504})
 # Of the gateway's own credential: no answer for a caller, see `relay`.
 REFUSED_CREDENTIALS = frozenset({401, 403})
 # Across the whole chain, unless the rule says otherwise: retries multiply cost and waiting.
@@ -85,15 +87,19 @@ class Sender:
         lease: Lease,
         caller: Waiting,
         limits: CallLimits | None = None,
+        upstreams: Mapping[str, Upstream] | None = None,
     ) -> Sent:
         """The first reply that is worth giving to the caller, its beginning read: see `ahead`.
 
         What the last upstream says is given as it is: a refusal, an error, a reply that broke off (its `read`
-        raises that). limits: in place of the upstreams' own; a deadline counts from here. Raises UpstreamFailed
-        (502), UpstreamTimeout (504), CallerLeft, and whatever `prepare` and `book` raise. Every try that sent
-        bytes is booked; the one whose reply is given is the reader's to close.
+        raises that). limits: in place of the upstreams' own; a deadline counts from here. upstreams: those of the
+        policy that decided, whatever a reload brings meanwhile. Raises UpstreamFailed (502), UpstreamTimeout (504),
+        CallerLeft, and whatever `prepare` and `book` raise. Every try that sent bytes is booked; the one whose reply
+        is given is the reader's to close.
         """
         chain = _Chain(self, call, prepare, book, lease, caller, limits)
+        if upstreams is not None:
+            chain.upstreams = upstreams
         for place, arm in enumerate(arms, 1):
             sent = await chain.try_arm(arm, last=place == len(arms))
             if sent is not None:
@@ -130,12 +136,16 @@ class _Chain:
         self.lease = lease
         self.caller = caller
         self.limits = limits
+        self.upstreams = sender.upstreams.current
         self.tries = 0
         self.unsent = False
         self.most = MAX_ATTEMPTS
         self.due = math.inf  # on the loop's clock
         self.fault: GatewayError | None = None
+        self.own_waiting: CallLimits | None = None
         if limits is not None:
+            bare = replace(limits, deadline_seconds=None, attempts=None)
+            self.own_waiting = bare if bare != CallLimits() else None
             self.most = limits.attempts or MAX_ATTEMPTS
             if limits.deadline_seconds is not None:
                 self.due = asyncio.get_running_loop().time() + limits.deadline_seconds
@@ -148,8 +158,8 @@ class _Chain:
             raise CallerLeft("The caller left between two tries.")
         if self.tries and self._is_over():
             raise UpstreamTimeout(self._deadline_told())
-        upstream = self.sender.upstreams.named(arm.upstream)
-        breaker = self.sender.upstreams.breaker(arm.upstream, arm.model)
+        upstream = self.upstreams[arm.upstream]
+        breaker = self.sender.upstreams.breaker(arm.upstream, arm.model, self.own_waiting)
         ticket = breaker.admits()
         if ticket is None:
             self.sender.observe(upstream.name, "breaker_open")
@@ -182,9 +192,10 @@ class _Chain:
             ends = self.last or self.tries >= self.most
             if reply.status in RETRIED:
                 wanted = retry_after(reply.headers, self.sender.upstreams.clock.wall())
-                pause = self._pause_before_retry(attempt, wanted)
+                at_work = reply.status in MAY_BE_AT_WORK
+                pause = None if at_work else self._pause_before_retry(attempt, wanted)
                 if pause is not None or not ends:
-                    self._refused(reply)
+                    self._refused(reply, at_work=at_work)
                     if pause is None:
                         return None
                     await self._pause(pause)
@@ -305,10 +316,11 @@ class _Chain:
             closing = replace(closing, usage=usage)
         self.book.fail(closing)
 
-    def _refused(self, reply: Reply) -> None:
-        """Books a try that was not served: that costs nothing."""
+    def _refused(self, reply: Reply, *, at_work: bool = False) -> None:
+        """Books a try that was not served: that costs nothing, unless somebody behind it may be at work."""
         status = reply.status if reply.status >= 300 else UpstreamFailed.status
-        self.book.fail(Closing("upstream_error", status, "upstream_failed"))
+        closing = Closing("upstream_error", status, "upstream_failed")
+        self.book.fail(self.book.closing_of_prompt(closing) if at_work else closing)
         reply.abort()
         said = str(reply.status) if reply.status >= 300 else "with an error in place of a stream"
         self.fault = UpstreamFailed(f"Upstream {self.upstream.name!r} answered {said}.")
@@ -317,7 +329,9 @@ class _Chain:
         """Again without the `stream_options` that we put in; remembered, so that it happens once."""
         # A reload may have put another object in its place meanwhile; `prepare` asks that one.
         self.upstream.takes_stream_options = False
-        self.sender.upstreams.named(arm.upstream).takes_stream_options = False
+        now = self.sender.upstreams.current.get(arm.upstream)
+        if now is not None:
+            now.takes_stream_options = False
         self._refused(reply)
         return await self._try_admitted(arm)
 

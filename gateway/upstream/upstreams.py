@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from gateway.core.call import Headers
 from gateway.core.clock import Clock
+from gateway.core.decision import CallLimits
 from gateway.core.errors import BadConfiguration
 from gateway.core.settings import secret
 from gateway.policy.models_file import UpstreamEntry
@@ -57,7 +58,7 @@ class Upstreams:
         self._environment = environment
         self.clock = clock
         self._upstreams: dict[str, Upstream] = {}
-        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._breakers: dict[tuple[str, str, CallLimits | None], Breaker] = {}
 
     def build(self, entries: Mapping[str, UpstreamEntry]) -> dict[str, Upstream]:
         """The upstreams that entries mean, not yet in use. Raises BadConfiguration for a secret that is missing."""
@@ -81,9 +82,14 @@ class Upstreams:
         """One upstream; policy has checked that it exists."""
         return self._upstreams[name]
 
-    def breaker(self, upstream: str, model: str) -> Breaker:
-        """The breaker of one target."""
-        key = (upstream, model)
+    @property
+    def current(self) -> Mapping[str, Upstream]:
+        """The set in force. A reload puts another in its place: who holds this one keeps what it began with."""
+        return self._upstreams
+
+    def breaker(self, upstream: str, model: str, limits: CallLimits | None = None) -> Breaker:
+        """The breaker of one target. limits: a rule's own waiting; what fails under it is left alone under it only."""
+        key = (upstream, model, limits)
         breaker = self._breakers.get(key)
         if breaker is None:
             if len(self._breakers) >= MAX_TARGETS:
@@ -94,7 +100,7 @@ class Upstreams:
     def states(self) -> dict[str, State]:
         """The worst breaker state of each upstream."""
         worst = dict.fromkeys(self._upstreams, State.CLOSED)
-        for (name, _), breaker in self._breakers.items():
+        for (name, _, _), breaker in self._breakers.items():
             if name in worst:
                 worst[name] = max(worst[name], breaker.state)
         return worst

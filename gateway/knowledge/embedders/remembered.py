@@ -5,10 +5,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from gateway.knowledge.embedders import Embedded, Embedder
+from gateway.knowledge.embedders import Embedded, Embedder, EmbedderFailed
 from gateway.knowledge.ranking import Vector
 
 MOST_QUESTIONS = 2_048
+# A caller waits for this before the first token; after a failure words alone serve for a while, at once.
+QUESTION_SECONDS = 2.0
+REST_SECONDS = 10.0
 
 
 class _Asked:
@@ -25,11 +28,13 @@ class Remembered:
     Kept under a hash of the text: what callers wrote does not stay in memory. Belongs to one event loop.
     """
 
-    def __init__(self, embedder: Embedder, most: int = MOST_QUESTIONS) -> None:
+    def __init__(self, embedder: Embedder, most: int = MOST_QUESTIONS, *, rest_seconds: float = REST_SECONDS) -> None:
         self.embedder = embedder
         self._most = most
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
         self._asked: dict[bytes, _Asked] = {}
+        self._rest_seconds = rest_seconds
+        self._rests_until = 0.0
 
     @property
     def name(self) -> str:
@@ -50,7 +55,8 @@ class Remembered:
 
         All who ask for one text at one time wait for one computation; it goes on while one of them waits, and a
         failure is for those and is not kept. booked: told the tokens that it took, once, and not when the vector
-        was there already or another's asking began it. Raises EmbedderFailed and DimensionMismatch.
+        was there already or another's asking began it. Raises DimensionMismatch, and EmbedderFailed: also after 2 s,
+        and at once for 10 s after a failure.
         """
         # A caller's JSON may hold half a surrogate pair, which strict UTF-8 refuses.
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -58,12 +64,21 @@ class Remembered:
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
+        if asyncio.get_running_loop().time() < self._rests_until:
+            raise EmbedderFailed(f"Embedder {self.name!r} has failed and is being left alone.")
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = _Asked(asyncio.create_task(self._compute(key, text, booked)))
         asked.waiting += 1
         try:
-            return await asyncio.shield(asked.task)
+            async with asyncio.timeout(QUESTION_SECONDS):
+                return await asyncio.shield(asked.task)
+        except TimeoutError:
+            self._rest()
+            raise EmbedderFailed(f"Embedder {self.name!r} took over {QUESTION_SECONDS:g} s for a question.") from None
+        except EmbedderFailed:
+            self._rest()
+            raise
         finally:
             asked.waiting -= 1
             if not asked.waiting:
@@ -71,6 +86,9 @@ class Remembered:
                 # Gone at once: who asks next must not wait for a task that is being cancelled.
                 if self._asked.get(key) is asked:
                     del self._asked[key]
+
+    def _rest(self) -> None:
+        self._rests_until = asyncio.get_running_loop().time() + self._rest_seconds
 
     async def _compute(self, key: bytes, text: str, booked: Callable[[int | None], None]) -> Vector:
         embedded = await self.embedder.embed([text])

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import AccountingUnavailable
 from gateway.knowledge.embedders import Embedded, EmbedderFailed
-from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.embedders.remembered import QUESTION_SECONDS, Remembered
 from tests.fakes.embedder import FakeEmbedder
 
 
@@ -30,7 +30,7 @@ class Desk:
     """Someone with questions. tokens: what was booked, in order."""
 
     def __init__(self, embedder: FakeEmbedder, most: int = 100) -> None:
-        self.remembered = Remembered(embedder, most)
+        self.remembered = Remembered(embedder, most, rest_seconds=0)
         self.tokens: list[int | None] = []
 
     async def ask(self, text: str) -> bytes:
@@ -149,3 +149,27 @@ async def test_half_a_character_is_a_question_too() -> None:
     desk = Desk(FakeEmbedder())
     assert await desk.ask("how many \ud800") == await desk.ask("how many \ud800")
     assert desk.remembered.name == "fake:1"
+
+
+async def test_after_a_failure_an_embedder_is_left_alone_for_a_while() -> None:
+    """Who asks meanwhile is told at once, and is served by words; nobody waits for what just failed."""
+    embedder = FakeEmbedder()
+    embedder.broken = True
+    remembered = Remembered(embedder, rest_seconds=60)
+    with pytest.raises(EmbedderFailed, match="away"):
+        await remembered.question("how many days", lambda _tokens: None)
+    embedder.broken = False
+    with pytest.raises(EmbedderFailed, match="left alone"):
+        await remembered.question("another question", lambda _tokens: None)
+    assert embedder.seen == []
+
+
+async def test_an_embedder_that_hangs_costs_a_question_no_more_than_its_time() -> None:
+    embedder = SlowEmbedder()
+    remembered = Remembered(embedder, rest_seconds=60)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(EmbedderFailed, match="took over"):
+        await remembered.question("how many days", lambda _tokens: None)
+    assert asyncio.get_running_loop().time() - began < QUESTION_SECONDS + 3
+    with pytest.raises(EmbedderFailed, match="left alone"):
+        await remembered.question("how many days", lambda _tokens: None)

@@ -44,7 +44,7 @@ class Lesson:
     def __init__(self, folder: Path, lines: dict[str, Examples] | None = None, embedder: FakeEmbedder | None = None):
         self.embedder = embedder
         self.took: list[int | None] = []
-        self.tasks = Tasks(LINES if lines is None else lines, Remembered(embedder) if embedder else None, folder)
+        self.tasks = Tasks(LINES if lines is None else lines, Remembered(embedder, rest_seconds=0) if embedder else None, folder)
 
     async def prepare(self) -> None:
         await self.tasks.prepare(self.took.append)
