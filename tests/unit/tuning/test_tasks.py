@@ -44,7 +44,8 @@ class Lesson:
     def __init__(self, folder: Path, lines: dict[str, Examples] | None = None, embedder: FakeEmbedder | None = None):
         self.embedder = embedder
         self.took: list[int | None] = []
-        self.tasks = Tasks(LINES if lines is None else lines, Remembered(embedder, rest_seconds=0) if embedder else None, folder)
+        remembered = Remembered(embedder, rest_seconds=0) if embedder else None
+        self.tasks = Tasks(LINES if lines is None else lines, remembered, folder)
 
     async def prepare(self) -> None:
         await self.tasks.prepare(self.took.append)
