@@ -10,7 +10,9 @@ from sqlmodel import SQLModel
 # Imported for their tables, which register themselves.
 import gateway.db.tables
 import gateway.identity.tables
-import gateway.ledger.tables  # noqa: F401
+import gateway.ledger.leases.tables
+import gateway.ledger.tables
+import gateway.ledger.webhooks.tables  # noqa: F401
 
 target_metadata = SQLModel.metadata
 # Any number, the same in every replica: who holds it migrates, the others wait and find the work done.

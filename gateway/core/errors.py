@@ -76,6 +76,30 @@ class BudgetExceeded(GatewayError):
     should_retry = False
 
 
+class RateLimited(GatewayError):
+    """Faster than a limit of the organisation, team or key. headers: what is left, as OpenAI tells it."""
+
+    status, kind, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, headers: tuple[tuple[bytes, bytes], ...] = (), *, retry_after_seconds: int
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.headers = headers
+
+
+class Unpriced(GatewayError):
+    """A model without a price, asked for under a hard budget: what it would cost cannot be kept within it."""
+
+    status, kind, code = 403, "permission_error", "model_unpriced"
+
+
+class BudgetUnverifiable(GatewayError):
+    """The database that shares a hard budget out is away, and what this process had of it is used up."""
+
+    status, kind, code = 503, "server_error", "budget_unverifiable"
+
+
 class UpstreamFailed(GatewayError):
     status, kind, code = 502, "upstream_error", "upstream_failed"
 

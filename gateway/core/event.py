@@ -13,9 +13,11 @@ class UsageEvent(Value, frozen=True):
     """One attempt, closed. Exactly one per attempt that sent bytes, and one per call refused here.
 
     id: `<call_id>.<attempt>`, unique for ever. last: this attempt closed its call.
-    usage, cost_nano_usd: None when not known (never 0 for unknown). Seconds are durations; `at` is Unix
-    time of the close. cost_by_kind: disjoint parts whose sum is cost_nano_usd. context_tokens: tokens of
-    injected sources, a part of the input. attempt 0: refused before any upstream was asked.
+    usage, cost_nano_usd: None when not known (never 0 for unknown). Seconds are durations; `at` is the Unix
+    time at which the attempt began, the same in every record of it: it decides the day, the price and the period
+    of a budget. pools: the budgets, each with its period, that it is charged to. cost_by_kind: disjoint parts whose
+    sum is cost_nano_usd. context_tokens: tokens of injected sources, a part of the input. attempt 0: refused before
+    any upstream was asked.
     """
 
     id: str
@@ -47,6 +49,8 @@ class UsageEvent(Value, frozen=True):
     first_byte_seconds: float | None
     upstream_seconds: float
     metadata: tuple[tuple[str, str], ...] = ()
+    organisation: str = ""
+    pools: tuple[str, ...] = ()
 
 
 class Closing(Value, frozen=True):

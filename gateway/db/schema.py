@@ -12,7 +12,7 @@ from gateway.core.settings import environment
 from gateway.db.engine import Database
 
 # The newest revision under migrations/versions; a test compares the two.
-HEAD = "0001"
+HEAD = "0002"
 IN_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 
 

@@ -182,6 +182,7 @@ class Entry:
         self._attempt = 0
         self._arm: Arm | None = decision.arms[0] if decision is not None and decision.arms else None
         self._started = 0.0
+        self._began: float | None = None
         self._in_flight = False
         self._closed = False
         self._recorded = is_shadow
@@ -207,6 +208,7 @@ class Entry:
         self._attempt += 1
         self._arm = arm
         self._started = self._ledger.clock.monotonic()
+        self._began = self._ledger.clock.wall()
         self.context_tokens = context_tokens
         estimate = Usage(self._input_estimate(), 0, source="estimated")
         # Not priced here: whoever finds it an orphan does that, and nearly no intent becomes one.
@@ -241,7 +243,7 @@ class Entry:
             raise EntryClosedError(self.call_id)
         self._closed = True
         if not self._in_flight:
-            self._attempt = 0
+            self._attempt, self._began = 0, None
         elif closing.usage is None and closing.outcome in SENT_ANYWAY:
             closing = self.closing_of_prompt(closing)
         event = self._event(closing, last=True)
@@ -266,11 +268,12 @@ class Entry:
 
     def _event(self, closing: Closing, *, last: bool, pricing: bool = True) -> UsageEvent:
         clock, call, arm = self._ledger.clock, self._call, self._arm
-        now, wall = clock.monotonic(), clock.wall()
+        now = clock.monotonic()
+        at = clock.wall() if self._began is None else self._began
         usage = closing.usage
         rates = None
         if pricing and arm is not None and usage is not None:
-            rates = self._ledger.prices.rates(arm.model, utc_day(wall))
+            rates = self._ledger.prices.rates(arm.model, utc_day(at))
         kinds, cost, status = priced(rates, usage)
         if usage is None and closing.outcome == "ok" and self._may_cost():
             cost, status = None, "unpriced"
@@ -279,7 +282,7 @@ class Entry:
             call_id=self.call_id,
             attempt=self._attempt,
             last=last,
-            at=wall,
+            at=at,
             team=self._principal.team,
             key_id=self._principal.key_id,
             endpoint=SHADOW if self._is_shadow else call.endpoint,

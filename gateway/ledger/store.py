@@ -11,17 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.event import UsageEvent
 from gateway.core.values import Value
+from gateway.db.bulk import add_up, insert_new
 from gateway.db.engine import Database
 from gateway.ledger.records import DecisionRecord
-from gateway.ledger.tables import DecisionRow, JournalOffsetRow, PolicyVersionRow, UsageEventRow
+from gateway.ledger.rollup import SUMS, rolled_up
+from gateway.ledger.rows import decision_row, event_row
+from gateway.ledger.tables import DecisionRow, JournalOffsetRow, PolicyVersionRow, RollupRow, UsageEventRow
 
 _EVENTS: Table = UsageEventRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _DECISIONS: Table = DecisionRow.__table__  # type: ignore[attr-defined]  # the same
+_ROLLUPS: Table = RollupRow.__table__  # type: ignore[attr-defined]  # the same
 _OFFSETS: Table = JournalOffsetRow.__table__  # type: ignore[attr-defined]  # the same
 _POLICIES: Table = PolicyVersionRow.__table__  # type: ignore[attr-defined]  # the same
 
 GROUPS = ("team", "key_id", "path", "model", "line", "rule", "upstream", "endpoint", "collections", "day")
-# PostgreSQL takes 32,767 parameters in a statement; a row has some forty.
 ROWS_AT_ONCE = 500
 
 
@@ -54,23 +57,26 @@ class LedgerStore:
     async def ship(
         self, events: Sequence[UsageEvent], decisions: Sequence[DecisionRecord], offsets: Mapping[str, int]
     ) -> None:
-        """Adds events and decisions and moves the offsets, in one transaction."""
+        """Adds events with their sums, and decisions, and moves the offsets, in one transaction.
+
+        What is there already changes nothing: only rows that were new are added to the sums.
+        """
         async with self._database.session() as session:
-            for start in range(0, len(events), ROWS_AT_ONCE):
-                rows = [_event_row(event) for event in events[start : start + ROWS_AT_ONCE]]
-                await self._add(session, _EVENTS, rows)
-            for start in range(0, len(decisions), ROWS_AT_ONCE):
-                rows = [_decision_row(record) for record in decisions[start : start + ROWS_AT_ONCE]]
-                await self._add(session, _DECISIONS, rows)
-            for segment, offset in offsets.items():
+            # First, also because it takes SQLite's write lock before anything is looked up.
+            for segment, offset in (offsets or {"": 0}).items():
                 insert = self._insert(_OFFSETS).values(segment=segment, offset=offset)
                 moved = insert.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset})
                 await session.execute(moved)
+            for start in range(0, len(events), ROWS_AT_ONCE):
+                await self._add(session, events[start : start + ROWS_AT_ONCE])
+            await insert_new(session, _DECISIONS, [decision_row(record) for record in decisions])
 
-    async def _add(self, session: AsyncSession, table: Table, rows: list[dict[str, Any]]) -> None:
-        # Without RETURNING this is one small statement run many times. With it SQLAlchemy writes a statement of
-        # thousands of parameters for each number of rows, and SQLite's driver keeps 128 of those: 70 MB.
-        await session.execute(self._insert(table).on_conflict_do_nothing(index_elements=["id"]), rows)
+    async def _add(self, session: AsyncSession, events: Sequence[UsageEvent]) -> None:
+        # A row that stands twice in what is shipped is one row.
+        distinct = {event.id: event for event in events}
+        added = await insert_new(session, _EVENTS, [event_row(event) for event in distinct.values()])
+        fresh = [event for event in distinct.values() if event.id in added]
+        await add_up(session, _ROLLUPS, rolled_up(fresh), ("id",), SUMS)
 
     def _insert(self, table: Table) -> Any:
         return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)
@@ -189,62 +195,3 @@ def _amounts(by: Sequence[str], row: Any) -> Amounts:
     count = len(by)
     group = {name: None if value is None else str(value) for name, value in zip(by, row[:count], strict=True)}
     return Amounts(group, *(int(value) for value in row[count:]))
-
-
-def _text(told: str) -> str:
-    # PostgreSQL's text has no NUL: one row with it would hold up every row behind it for ever.
-    return told.replace("\0", "\ufffd") if "\0" in told else told
-
-
-def _event_row(event: UsageEvent) -> dict[str, Any]:
-    usage = event.usage
-    return {
-        "id": event.id,
-        "call_id": event.call_id,
-        "attempt": event.attempt,
-        "last": event.last,
-        "at": event.at,
-        "team": event.team,
-        "key_id": event.key_id,
-        "endpoint": event.endpoint,
-        "asked_model": _text(event.asked_model),
-        "path": event.path,
-        "upstream": event.upstream,
-        "model": _text(event.model),
-        "line": event.line,
-        "rule": event.rule,
-        "collections": ",".join(event.collections),
-        "outcome": event.outcome,
-        "status": event.status,
-        "error": event.error,
-        "stream": event.stream,
-        "input_tokens": usage.input_tokens if usage else None,
-        "cached_tokens": usage.cached_tokens if usage else None,
-        "cache_write_tokens": usage.cache_write_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "reasoning_tokens": usage.reasoning_tokens if usage else None,
-        "context_tokens": event.context_tokens,
-        "usage_source": usage.source if usage else None,
-        "usage_raw": _text(usage.raw) if usage and usage.raw else None,
-        "cost_nano_usd": event.cost_nano_usd,
-        "cost_by_kind": msgspec.json.encode(dict(event.cost_by_kind)).decode(),
-        "cost_status": event.cost_status,
-        "price_source": event.price_source,
-        "seconds": event.seconds,
-        "first_byte_seconds": event.first_byte_seconds,
-        "upstream_seconds": event.upstream_seconds,
-        "metadata": msgspec.json.encode(dict(event.metadata)).decode(),
-    }
-
-
-def _decision_row(record: DecisionRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "call_id": record.call_id,
-        "at": record.at,
-        "team": record.team,
-        "rule": record.rule,
-        "path": record.path,
-        "policy_hash": record.policy_hash,
-        "record": msgspec.json.encode(record).decode(),
-    }

@@ -1,6 +1,7 @@
 """The database's promises, the same over SQLite and PostgreSQL: migrations, books, teams and keys."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from sqlmodel import SQLModel
 
 import gateway.db.tables
 import gateway.identity.tables
-import gateway.ledger.tables  # noqa: F401  # the three register their tables
+import gateway.ledger.leases.tables
+import gateway.ledger.tables
+import gateway.ledger.webhooks.tables  # noqa: F401  # they register their tables
 from gateway.core.errors import BadConfiguration, Conflict, NotFound
 from gateway.core.usage import Usage
 from gateway.db.engine import Database
@@ -30,6 +33,7 @@ from tests.fakes.running_gateway import ROOT, plain_environment
 PEPPER = b"a pepper of the tests"
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 DAY = 86_400.0
+PARTITION = re.compile(r"^(usage_events|decisions)_(\d{4}_\d{2}|rest)$")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,12 +100,14 @@ async def test_an_empty_database_is_brought_up_to_date_once(empty: Database) -> 
 
 
 async def test_the_migrations_make_what_the_code_says(database: Database) -> None:
-    """No table, column, index or type differs."""
+    """No table, column, index or type differs. Partitions are parts of a table, not tables."""
+
+    def is_known(_table: Any, name: str | None, kind: str, *_found: Any) -> bool:
+        return kind != "table" or not PARTITION.search(name or "")
 
     def differences(connection: Any) -> list[Any]:
-        found: list[Any] = compare_metadata(
-            MigrationContext.configure(connection, opts={"compare_type": True}), SQLModel.metadata
-        )
+        options = {"compare_type": True, "include_object": is_known}
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), SQLModel.metadata)
         return found
 
     async with database.engine.connect() as connection:
