@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.core.call import Principal
+from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
@@ -36,11 +36,9 @@ from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
-from gateway.ledger.budget import Budgets
-from gateway.ledger.entry import OPERATOR, Ledger
-from gateway.ledger.journal import Journal
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import LedgerStore
+from gateway.ledger.accounts import Accounts
+from gateway.ledger.entry import OPERATOR
+from gateway.ledger.retrieval import book_retrieval
 from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
@@ -63,6 +61,8 @@ KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 EXAMPLES_AGAIN_SECONDS = 15.0
+# What the database's drivers raise when it is away.
+AWAY = (SQLAlchemyError, OSError)
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("gateway.app")
@@ -88,12 +88,9 @@ class Gateway:
         pepper = read_pepper(settings.data, settings.pepper)
         self.identity = IdentityStore(self.database, pepper)
         self.keys = KeyRing(pepper)
-        self.books = LedgerStore(self.database)
-        self.budgets = Budgets()
-        self.journal = Journal(settings.data / "journal")
-        self.ledger = Ledger(self.journal, self.budgets, self.loaded.prices, self.observer.observe, self.clock)
+        self.accounts = self._make_accounts()
+        self.books, self.ledger, self.shipper = self.accounts.store, self.accounts.ledger, self.accounts.shipper
         self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
-        self.shipper = Shipper(self.ledger, self.books, self.observer.observe)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
         self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
@@ -125,6 +122,11 @@ class Gateway:
         self._replaced = asyncio.Event()
         self.unkept = Unkept(settings.data / "policies")
         self._announce(self.loaded)
+
+    def _make_accounts(self) -> Accounts:
+        found = self.settings
+        prices, observe = self.loaded.prices, self.observer.observe
+        return Accounts(self.database, found.data / "journal", prices, observe, self.clock, found.durability, AWAY)
 
     def _make_library(self) -> Library:
         return Library(
@@ -170,13 +172,16 @@ class Gateway:
         await self._declare_teams()
         await self.shipper.recover()
         await self._load_identity()
-        await self._load_spent()
+        await self.accounts.watch.start()
+        await self._load_shadows()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
         self.shipper.start()
         self._task("policies", self._watch_policies)
         self._task("identity", self._watch_identity)
         self._task("gauges", self._tick)
+        for name, work in self.accounts.watch.works(AWAY):
+            self._task(name, work)
         self._task("examples", self._prepare_tasks)
         self._task("kept", self._keep_policies)
         if self._worker == 0:
@@ -200,10 +205,7 @@ class Gateway:
         for transport in self.transports.values():
             await transport.close()
         await self.poster.close()
-        await self.shipper.stop()
-        self.journal.close()
-        if self.journal.all_settled and not self.shipper.pending_events:
-            self.journal.remove()
+        await self.accounts.stop()
         await self.database.close()
         self.call_log.flush()
 
@@ -327,18 +329,13 @@ class Gateway:
     async def _load_identity(self) -> None:
         version, keys, teams = await self.identity.load()
         self.keys.replace(keys)
-        for team in teams:
-            self.budgets.limit(team.name, team.monthly_budget_nano_usd)
+        self.accounts.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
         self._identity_version = version
 
-    async def _load_spent(self) -> None:
+    async def _load_shadows(self) -> None:
         now = self.clock.wall()
-        month = utc_month(now)
-        spent = await self.books.spent_since(month_start(now))
-        for team in set(spent) | set(self.ledger.unshipped):
-            self.budgets.spent(team, spent.get(team, 0) + self.ledger.unshipped.get(team, 0), month)
         for rule, nano_usd in (await self.books.shadows_since(month_start(now))).items():
-            self.shadows.spent.spent(rule, nano_usd, month)
+            self.shadows.spent.spent(rule, nano_usd, utc_month(now))
 
     async def _tick(self) -> None:
         while True:
@@ -346,15 +343,13 @@ class Gateway:
             self.refresh()
             if self.settings.workers > 1:
                 with contextlib.suppress(SQLAlchemyError, OSError):
-                    await self._load_spent()
+                    await self._load_shadows()
 
     def refresh(self) -> None:
         """Brings the gauges up to now."""
         on, now = self.instruments, self.clock.wall()
-        for team in self.budgets.teams():
-            used = self.budgets.used_ratio(team, now)
-            if used is not None:
-                on.budget.labels(team).set(used)
+        for team, used in self.accounts.budgets.teams_used().items():
+            on.budget.labels(team).set(used)
         for upstream, state in self.upstreams.states().items():
             on.breaker.labels(upstream).set(state)
         for source, moment in self.library.passed.items():
@@ -362,14 +357,14 @@ class Gateway:
         on.pending.set(self.shipper.pending_events)
         on.in_flight.set(self.proxy.in_flight)
 
-    def _embedded(self, principal: Principal, use: EmbeddingUse) -> None:
+    def _embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
         name = use.embedder.partition(":")[0]
         entry = self.loaded.rulebook.knowledge.embedders.get(name)
+        upstream, model, is_free = "", use.embedder, entry is not None
         if isinstance(entry, UpstreamEmbedderEntry):
-            self.ledger.retrieval(principal, entry.upstream, entry.model, use.tokens, use.collection)
-        else:
-            # No upstream was asked, and nobody bills it; but an entry that is gone may have been any.
-            self.ledger.retrieval(principal, "", use.embedder, use.tokens, use.collection, is_free=entry is not None)
+            upstream, model, is_free = entry.upstream, entry.model, False
+        # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
+        book_retrieval(self.ledger, principal, upstream, model, use.tokens, use.collection, call=call, is_free=is_free)
 
     def _tried(self, upstream: str, outcome: str) -> None:
         self.instruments.attempts.labels(upstream, outcome).inc()

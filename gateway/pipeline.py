@@ -15,6 +15,7 @@ from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
+from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
 from gateway.policy.decide import Policy
@@ -33,7 +34,7 @@ NOBODY = Principal(team="none", key_id="", key_name="")
 class Admitted:
     """What is known of a request so far, for the books of a refusal."""
 
-    __slots__ = ("call", "decision", "facts", "inbound", "principal")
+    __slots__ = ("admission", "call", "decision", "facts", "inbound", "principal")
 
     def __init__(self, inbound: Inbound) -> None:
         self.inbound = inbound
@@ -41,6 +42,7 @@ class Admitted:
         self.call = Call(inbound=inbound, endpoint="passthrough", model="")
         self.decision: Decision | None = None
         self.facts: Facts | None = None
+        self.admission = NOTHING
 
 
 class Pipeline:
@@ -73,7 +75,10 @@ class Pipeline:
             entry = await self._admit(admitted)
         except GatewayError as fault:
             fault.decision_id = admitted.decision.id if admitted.decision is not None else None
-            self.ledger.refused(admitted.call, admitted.principal, admitted.decision, admitted.facts, _closing(fault))
+            self._refused(admitted, _closing(fault))
+            raise
+        except BaseException:
+            self._refused(admitted, Closing("interrupted", 500, "internal_error"))
             raise
         call, principal, decision, facts = (
             admitted.call,
@@ -86,7 +91,7 @@ class Pipeline:
         try:
             sent = await self.sender.send(
                 call,
-                decision.arms,
+                entry.arms,
                 lambda arm: self.paths.prepare(call, principal, decision, arm, facts, upstreams),
                 entry,
                 lease,
@@ -109,14 +114,18 @@ class Pipeline:
                 entry.close(entry.closing_of_prompt(Closing("interrupted", 500, "internal_error")))
             raise
 
+    def _refused(self, admitted: Admitted, closing: Closing) -> None:
+        decision, facts = admitted.decision, admitted.facts
+        self.ledger.refused(admitted.call, admitted.principal, decision, facts, closing, admitted.admission)
+
     async def _admit(self, admitted: "Admitted") -> Entry:
         """Who, what, which way, and is there money: or a refusal."""
         policy, inbound = self.policy, admitted.inbound
         admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
         admitted.call = call = read_call(inbound)
         now = self.clock.wall()
-        budget_used = self.ledger.budgets.used_ratio(principal.team, now)
-        facts = Facts(now, utc_day(now), random.random(), budget_used)  # noqa: S311  # a share, not a secret
+        admitted.admission = admission = self.ledger.admit(call, principal, now)
+        facts = Facts(now, utc_day(now), random.random(), admission.used_ratio)  # noqa: S311  # a share, not a secret
         admitted.decision, admitted.facts = await decide_looking(
             policy, call, principal, facts, new_id("dec"), self.paths.lookups
         )
@@ -124,7 +133,7 @@ class Pipeline:
             raise PolicyRefused(admitted.decision.refusal)
         if admitted.decision.parameters is not None:
             admitted.call = call = bounded(call, admitted.decision.parameters)
-        return self.ledger.open(call, principal, admitted.decision, admitted.facts)
+        return await self.ledger.open(call, principal, admitted.decision, admitted.facts, admission)
 
 
 def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm, request_id: str) -> Headers:

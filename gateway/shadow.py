@@ -15,7 +15,8 @@ from gateway.core.decision import Decision, Shadow
 from gateway.core.errors import BudgetExceeded, GatewayError
 from gateway.core.event import Closing
 from gateway.core.facts import Facts
-from gateway.ledger.budget import Budgets
+from gateway.core.ids import new_id
+from gateway.ledger.cap import Caps
 from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.paths.prepare import Paths
 from gateway.relay import Relay
@@ -37,7 +38,7 @@ class Shadows:
         self._sender = sender
         self._clock = clock
         self._observe = observe
-        self.spent = Budgets()
+        self.spent = Caps()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, call: Call, principal: Principal, decision: Decision, facts: Facts) -> None:
@@ -73,9 +74,9 @@ class Shadows:
         self, call: Call, principal: Principal, decision: Decision, shadow: Shadow, facts: Facts, reserved: int
     ) -> None:
         made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None)
+        call = _not_the_same(call)
         entry = self._ledger.open_shadow(call, made, facts)
         paths = self._paths.paid_by(OPERATOR)
-        call = _not_the_same(call)
         nobody = Nobody()
         result = "failed"
         try:
@@ -102,9 +103,10 @@ class Shadows:
 
 
 def _not_the_same(call: Call) -> Call:
-    """The call without the caller's word that a second one like it is the first."""
+    """The call under an id of its own, without the caller's word that a second one like it is the first."""
     headers = tuple(pair for pair in call.inbound.headers if pair[0] != b"idempotency-key")
-    return msgspec.structs.replace(call, inbound=msgspec.structs.replace(call.inbound, headers=headers))
+    inbound = msgspec.structs.replace(call.inbound, headers=headers, call_id=new_id("call"))
+    return msgspec.structs.replace(call, inbound=inbound)
 
 
 class Nobody:

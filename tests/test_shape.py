@@ -77,6 +77,7 @@ BROAD = {
     "app.py": "a watcher that fails is logged and begun again; a reload that fails unforeseen is a rejected one",
     "http/proxy.py": "the last line of defence: no traceback reaches a caller",
     "pipeline.py": "a cancelled or faulty call closes its books, then goes on raising",
+    "ledger/entry.py": "an intent that could not be made durable is void, then it goes on raising",
     "ledger/shipper.py": "files of a dead process are kept for another try, then it goes on raising",
     "upstream/transport.py": "a cancelled connect closes its socket, then goes on raising",
     "upstream/httpx_transport.py": "a cancelled wait ends its task, then goes on raising",

@@ -136,7 +136,7 @@ async def lookups_of(policies: Path | None, data: Path | None) -> AsyncIterator[
     await tasks.prepare(lambda _tokens: None)
     for fault in (await library.sync()).faults:
         sys.stderr.write(f"{fault}\n")
-    nothing = Sources(library, 0, lambda _names, _result, _seconds: None, lambda _principal, _use: None)
+    nothing = Sources(library, 0, lambda _names, _result, _seconds: None, lambda _principal, _use, _call: None)
     try:
         yield loaded, LookUps(nothing, tasks)
     finally:

@@ -11,7 +11,8 @@ Endpoint = Literal["chat", "responses", "completions", "embeddings", "passthroug
 class Inbound(Value, frozen=True):
     """One HTTP request, read whole. Header names are lower case. `query` has no leading `?`.
 
-    path is decoded and decides; raw_path is what came on the wire, and what goes on.
+    path is decoded and decides; raw_path is what came on the wire, and what goes on. request_id may be the caller's
+    own; call_id is ours, and unique.
     """
 
     method: str
@@ -22,6 +23,7 @@ class Inbound(Value, frozen=True):
     body: bytes
     request_id: str
     received_monotonic: float
+    call_id: str = ""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header (name in lower case), or None."""
@@ -38,6 +40,7 @@ class Principal(Value, frozen=True):
     key_id: str
     key_name: str
     debug: bool = False
+    organisation: str = ""
 
 
 class Turn(Value, frozen=True):
@@ -76,6 +79,11 @@ class Call(Value, frozen=True):
     temperature: float | None = None
     user: str = ""
     conversation: str = ""
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether a provider may bill this call. Of endpoints that are passed on, those that name a model."""
+        return self.endpoint != "passthrough" or (self.inbound.method == "POST" and bool(self.model))
 
     @property
     def wants_json(self) -> bool:

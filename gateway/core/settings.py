@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from gateway.core.errors import BadConfiguration
 from gateway.core.values import Value
@@ -11,6 +12,10 @@ from gateway.core.values import Value
 # A key shorter than this can be guessed; one of these has been published.
 LEAST_ADMIN_KEY = 24
 WELL_KNOWN = frozenset({"changeme", "admin", "password", "secret", "sk-1234", "test"})
+
+
+Durability = Literal["journal", "fsync", "database"]
+DURABILITIES: dict[str, Durability] = {"journal": "journal", "fsync": "fsync", "database": "database"}
 
 
 class Settings(Value, frozen=True):
@@ -28,6 +33,7 @@ class Settings(Value, frozen=True):
     drain_seconds: float = 30.0
     drain_delay_seconds: float = 0.0
     workers: int = 1
+    durability: Durability = "journal"
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -59,6 +65,9 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
     admin_key = secret(environment.get("GATEWAY_ADMIN_KEY"), environment, faults, "GATEWAY_ADMIN_KEY")
     if admin_key is not None and not is_loopback(host):
         faults.extend(_weak(admin_key))
+    durability = environment.get("GATEWAY_DURABILITY") or "journal"
+    if durability not in DURABILITIES:
+        faults.append(f"GATEWAY_DURABILITY is {durability!r}; it must be one of {', '.join(DURABILITIES)}.")
     settings = Settings(
         policies=policies,
         data=data,
@@ -72,6 +81,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         drain_delay_seconds=float(number("GATEWAY_DRAIN_DELAY_SECONDS", 0) or 0),
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,
+        durability=DURABILITIES.get(durability, "journal"),
     )
     if faults:
         raise BadConfiguration(faults)

@@ -8,7 +8,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from gateway.core.call import Headers, Inbound
 from gateway.core.clock import Clock
-from gateway.core.errors import BodyTooLarge, CallerLeft, GatewayError
+from gateway.core.errors import BodyTooLarge, CallerLeft, GatewayError, RateLimited
 from gateway.core.ids import new_id
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -56,6 +56,7 @@ class Proxy:
                 body=await _read_body(receive, headers, self._max_body_bytes),
                 request_id=request_id,
                 received_monotonic=self._clock.monotonic(),
+                call_id=new_id("call"),
             )
             caller.watch()
             if inbound.method == "GET" and (path == MODELS or path.startswith(MODELS + "/")):
@@ -163,6 +164,8 @@ def _fault_headers(fault: GatewayError, request_id: str) -> Headers:
         headers.append((b"x-gateway-decision", fault.decision_id.encode()))
     if fault.retry_after_seconds is not None:
         headers.append((b"retry-after", str(fault.retry_after_seconds).encode()))
+    if isinstance(fault, RateLimited):
+        headers += fault.headers
     if fault.should_retry is not None:
         # The official SDKs obey this above their own rule of retrying every 429.
         headers.append((b"x-should-retry", b"true" if fault.should_retry else b"false"))

@@ -8,15 +8,20 @@ import msgspec
 from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock, utc_day
 from gateway.core.decision import Arm, Decision
-from gateway.core.event import Closing, CostStatus, UsageEvent
+from gateway.core.errors import Unpriced
+from gateway.core.event import Closing, UsageEvent
 from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.core.usage import Usage
-from gateway.ledger.budget import Budgets
+from gateway.ledger.admission import NOTHING, Admission
+from gateway.ledger.durable import Durable
 from gateway.ledger.expected import Expected
 from gateway.ledger.journal import Journal
+from gateway.ledger.leases.lender import Lender
+from gateway.ledger.leases.limits import Limits
+from gateway.ledger.leases.meters import Meter
 from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, record_of
-from gateway.pricing.rates import Rates, cost_by_kind
+from gateway.pricing.rates import priced
 from gateway.pricing.table import PriceTable
 
 # Without a cap of the caller's, a reply of this many tokens is reserved for.
@@ -28,7 +33,6 @@ BYTES_PER_TOKEN = 4
 STREAM_BYTES_PER_TOKEN = 200
 
 
-RETRIEVAL = "retrieval"
 SHADOW = "shadow"
 # Whose account it is when nobody's call is served: documents embedded, copies of calls.
 OPERATOR = Principal(team="gateway", key_id="", key_name="")
@@ -46,100 +50,92 @@ class Ledger:
     def __init__(
         self,
         journal: Journal,
-        budgets: Budgets,
+        durable: Durable,
+        lender: Lender,
+        limits: Limits,
         prices: PriceTable,
         observe: Callable[[UsageEvent], None],
         clock: Clock,
     ) -> None:
         self.journal = journal
-        self.budgets = budgets
+        self.durable = durable
+        self.lender = lender
+        self.budgets = lender.budgets
+        self.limits = limits
         self.prices = prices
         self.observe = observe
         self.clock = clock
         # What sources may add to a prompt; part of what is set aside for a call on the RAG path.
         self.context_tokens = 0
         self.expected = Expected()
-        # Costs closed here and not yet in the database, by team: what other processes cannot see.
-        self.unshipped: dict[str, int] = {}
 
-    def open(self, call: Call, principal: Principal, decision: Decision, facts: Facts) -> "Entry":
-        """An entry with the budget reserved for the dearest arm. Raises BudgetExceeded (429)."""
-        ceiling = 0
-        for arm in decision.arms:
-            ceiling = max(ceiling, self.ceiling(call, arm, facts.today) or 0)
-        reserved = self.budgets.reserve(principal.team, ceiling, facts.now)
-        return Entry(self, call, principal, decision, facts, reserved)
+    def admit(self, call: Call, principal: Principal, now: float) -> Admission:
+        """A call's place under the limits of its principal, before anything is looked up for it. now: Unix seconds.
+
+        Raises RateLimited (429), and BudgetExceeded (429) when nothing is left: then not even a question is embedded.
+        """
+        if self.limits.is_empty and self.budgets.is_empty:
+            return NOTHING
+        gates = self.limits.gates(principal)
+        meters = self.budgets.meters(principal, call.metadata, now)
+        if not gates and not meters:
+            return NOTHING
+        for meter in meters:
+            if meter.is_known and meter.is_over(0):
+                raise meter.exceeded()
+        tokens = 0
+        if gates:
+            tokens = call.prompt_tokens_estimate + self.expected.output_tokens(call.model, call.output_limit)
+            self.limits.enter(gates, tokens, self.clock.monotonic())
+        return Admission(self.limits, gates, meters, tokens, self.budgets.used_ratio(meters))
+
+    async def open(
+        self, call: Call, principal: Principal, decision: Decision, facts: Facts, admission: Admission = NOTHING
+    ) -> "Entry":
+        """An entry with the budgets reserved for the dearest arm.
+
+        Raises BudgetExceeded (429), BudgetUnverifiable (503), and Unpriced (403) when a hard budget is to keep what
+        has no price within it.
+        """
+        meters, arms, ceiling = admission.meters, decision.arms, 0
+        if meters:
+            arms, ceiling = self._payable(call, decision.arms, facts.today, meters)
+            if self.budgets.reserve(meters, ceiling) is not None:
+                await self.lender.reserve(meters, ceiling)
+        return Entry(self, call, principal, decision, facts, ceiling, admission=admission, arms=arms)
+
+    def _payable(
+        self, call: Call, arms: tuple[Arm, ...], day: date, meters: tuple[Meter, ...]
+    ) -> tuple[tuple[Arm, ...], int]:
+        """The arms that may be taken under these budgets, and the most that one of them can cost."""
+        ceilings = [(arm, self.ceiling(call, arm, day)) for arm in arms]
+        if call.may_cost and any(meter.rule.is_hard for meter in meters):
+            if ceilings and ceilings[0][1] is None:
+                raise Unpriced(
+                    f"Model {arms[0].model!r} has no price, so its cost cannot be kept within a budget. "
+                    "Add it to policies/prices.yaml (0 for a model of your own that costs nothing)."
+                )
+            ceilings = [pair for pair in ceilings if pair[1] is not None]
+        return tuple([arm for arm, _ in ceilings]), max([most or 0 for _, most in ceilings], default=0)
 
     def open_shadow(self, call: Call, decision: Decision, facts: Facts) -> "Entry":
         """An entry for a copy of a call: the operator's, of the kind `shadow`, with no decision of its own."""
         return Entry(self, call, OPERATOR, decision, facts, 0, is_shadow=True)
 
     def refused(
-        self, call: Call, principal: Principal, decision: Decision | None, facts: Facts | None, closing: Closing
+        self,
+        call: Call,
+        principal: Principal,
+        decision: Decision | None,
+        facts: Facts | None,
+        closing: Closing,
+        admission: Admission = NOTHING,
     ) -> None:
         """Books a call that got no entry: a metric, its decision if there was one, and no usage."""
-        Entry(self, call, principal, decision, facts, 0).close(closing)
-
-    def retrieval(
-        self,
-        principal: Principal,
-        upstream: str,
-        model: str,
-        tokens: int | None,
-        collection: str,
-        *,
-        is_free: bool = False,
-    ) -> None:
-        """Books the embedding of a question: a row of its own, of the kind `retrieval`.
-
-        tokens: None when the embedder did not say; the row then has neither tokens nor a cost. is_free: it was
-        done on this machine, and nobody sends a bill.
-        """
-        usage = None if tokens is None else Usage(tokens, 0)
-        wall = self.clock.wall()
-        rates = None if is_free else self.prices.rates(model, utc_day(wall))
-        _, cost, status = priced(rates, usage) if usage is not None else ((), None, "unpriced")
-        if is_free:
-            cost, status = 0, "free"
-        row = new_id("emb")
-        event = UsageEvent(
-            id=f"{row}.1",
-            call_id=row,
-            attempt=1,
-            last=False,
-            at=wall,
-            team=principal.team,
-            key_id=principal.key_id,
-            endpoint=RETRIEVAL,
-            asked_model=model,
-            path="rag",
-            upstream=upstream,
-            model=model,
-            line=None,
-            rule="",
-            collections=(collection,),
-            outcome="ok",
-            status=200,
-            error="",
-            stream=False,
-            usage=usage,
-            cost_nano_usd=cost,
-            cost_by_kind=() if cost is None else ((RETRIEVAL, cost),),
-            cost_status=status,
-            price_source=rates.source if rates is not None else "",
-            context_tokens=0,
-            seconds=0.0,
-            first_byte_seconds=None,
-            upstream_seconds=0.0,
-        )
-        self.journal.finish(Final(event))
-        self.book(event)
-        self.budgets.settle(principal.team, 0, cost or 0, wall)
+        Entry(self, call, principal, decision, facts, 0, admission=admission).close(closing)
 
     def book(self, event: UsageEvent, choices: int = 1) -> None:
-        """Counts a closed attempt: in the metrics, and among what other processes cannot see yet."""
-        if event.cost_nano_usd:
-            self.unshipped[event.team] = self.unshipped.get(event.team, 0) + event.cost_nano_usd
+        """Counts a closed attempt in the metrics, and learns from it."""
         self.expected.learn(event, choices)
         self.observe(event)
 
@@ -169,8 +165,13 @@ class Entry:
         reserved: int,
         *,
         is_shadow: bool = False,
+        admission: Admission = NOTHING,
+        arms: tuple[Arm, ...] = (),
     ) -> None:
-        self.call_id = new_id("call")
+        self.call_id = call.inbound.call_id or new_id("call")
+        # Those of the decision that may be taken under the caller's budgets.
+        self.arms = arms
+        self._admission = admission
         self._is_shadow = is_shadow
         self._ledger = ledger
         self._call = call
@@ -179,10 +180,12 @@ class Entry:
         self._facts = facts
         self._reserved = reserved
         self._spent = 0
+        self._tokens = 0
         self._attempt = 0
         self._arm: Arm | None = decision.arms[0] if decision is not None and decision.arms else None
         self._started = 0.0
         self._began: float | None = None
+        self._intent: Intent
         self._in_flight = False
         self._closed = False
         self._recorded = is_shadow
@@ -213,9 +216,23 @@ class Entry:
         estimate = Usage(self._input_estimate(), 0, source="estimated")
         # Not priced here: whoever finds it an orphan does that, and nearly no intent becomes one.
         orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True, pricing=False)
-        self._ledger.journal.append(Intent(orphan, self._record()))
+        self._intent = Intent(orphan, self._record())
+        self._ledger.journal.append(self._intent)
         self._recorded = True
         self._in_flight = True
+
+    @property
+    def waits(self) -> bool:
+        """Whether the intent must still become durable after `start`: then `durable` is to be awaited."""
+        return self._ledger.durable.waits
+
+    async def durable(self) -> None:
+        """Returns when the intent is durable. Raises AccountingUnavailable (503): then nothing may be sent."""
+        try:
+            await self._ledger.durable.settled(self._intent)
+        except BaseException:
+            self.void()
+            raise
 
     def progress(self, passed_bytes: int) -> None:
         """Notes how much of a stream has passed."""
@@ -252,7 +269,10 @@ class Entry:
         elif self._decision is not None and not self._recorded:
             self._ledger.journal.note(Final(event, self._record()))
         self._account(event)
-        self._ledger.budgets.settle(self._principal.team, self._reserved, self._spent, event.at)
+        if self._reserved:
+            self._ledger.budgets.release(self._admission.meters, self._reserved)
+        if self._admission is not NOTHING:
+            self._admission.leave(self._tokens)
         return event
 
     def estimate(self, output_tokens: int) -> Usage:
@@ -263,7 +283,12 @@ class Entry:
         return self._call.prompt_tokens_estimate + self.context_tokens
 
     def _account(self, event: UsageEvent) -> None:
-        self._spent += event.cost_nano_usd or 0
+        cost = event.cost_nano_usd or 0
+        self._spent += cost
+        if event.usage is not None:
+            self._tokens += event.usage.input_tokens + event.usage.output_tokens
+        if self._admission.meters:
+            self._ledger.budgets.charge(self._admission.meters, cost)
         self._ledger.book(event, self._call.choices)
 
     def _event(self, closing: Closing, *, last: bool, pricing: bool = True) -> UsageEvent:
@@ -307,15 +332,14 @@ class Entry:
             first_byte_seconds=closing.first_byte_seconds,
             upstream_seconds=now - self._started if self._started else 0.0,
             metadata=call.metadata,
+            organisation=self._principal.organisation,
+            pools=self._admission.pools,
         )
 
     def _may_cost(self) -> bool:
         """Whether a served call without usage may cost something: then its cost is unknown, and not 0."""
-        call = self._call
-        if call.endpoint != "passthrough":
-            # Served upstream, and its usage was not to be read; an answer of our own has no attempt.
-            return self._attempt > 0
-        return call.inbound.method == "POST" and bool(call.model)
+        # Served upstream, and its usage was not to be read; an answer of our own has no attempt.
+        return self._call.may_cost and (self._attempt > 0 or self._call.endpoint == "passthrough")
 
     def _record(self) -> DecisionRecord | None:
         decision, facts = self._decision, self._facts
@@ -324,14 +348,3 @@ class Entry:
         ledger = self._ledger
         costs = ledger.expected.arm_costs(self._call, decision, ledger.prices, ledger.context_tokens, facts.today)
         return record_of(self.call_id, self._principal, decision, facts, costs)
-
-
-def priced(rates: Rates | None, usage: Usage | None) -> tuple[tuple[tuple[str, int], ...], int | None, CostStatus]:
-    """Cost by kind, their sum in nano-dollars, and how sure that is. No usage costs nothing; no price is None."""
-    if usage is None:
-        return (), 0, "free"
-    kinds = cost_by_kind(rates, usage) if rates is not None else None
-    if kinds is None:
-        return (), None, "unpriced"
-    status: CostStatus = "priced" if usage.source == "provider" else "estimated"
-    return kinds, sum(nano for _, nano in kinds), status

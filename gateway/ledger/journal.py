@@ -1,6 +1,8 @@
 """The journal: an append-only file per process, written without an await, made durable in groups."""
 
+import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from gateway.core.errors import AccountingUnavailable
 from gateway.core.ids import new_id
+from gateway.core.settings import Durability
 from gateway.ledger.records import Final, Intent, Record, Void, frame
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -20,11 +23,12 @@ class Journal:
     """Appends records. Everything here is synchronous: a cancelled task cannot stop between two bytes.
 
     Files are `<process>-<number>.journal` in `folder`; `<process>.lock` is held as long as the process lives,
-    so that another one can tell whose journals are orphans.
+    so that another one can tell whose journals are orphans. durability: what `ledger.durable` waits for.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, durability: Durability = "journal") -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.durability = durability
         self.folder = folder
         self.process = new_id("j")
         self._segment_bytes = segment_bytes
@@ -40,6 +44,7 @@ class Journal:
         self._unwritten: list[tuple[str, bytes]] = []
         self.finished = 0
         self._dirty = threading.Event()
+        self._to_sync: list[asyncio.Future[None]] = []
         self._stopping = False
         self._syncer = threading.Thread(target=self._sync_groups, name="journal-sync", daemon=True)
         self._syncer.start()
@@ -130,16 +135,30 @@ class Journal:
     def _open(self, number: int) -> int:
         return os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
+    def synced(self) -> "asyncio.Future[None]":
+        """Done when all that is written up to now is on disk; raises the disk's OSError. Groups share one sync."""
+        future = asyncio.get_running_loop().create_future()
+        self._to_sync.append(future)
+        self._dirty.set()
+        return future
+
     def _sync_groups(self) -> None:
         while not self._stopping:
             self._dirty.wait()
             if self._stopping:
                 return
             self._dirty.clear()
-            # A descriptor that was rotated away meanwhile was synced by the rotation.
-            with contextlib.suppress(OSError):
+            waiting, self._to_sync = self._to_sync, []
+            fault: OSError | None = None
+            try:
                 os.fdatasync(self._file)
-            threading.Event().wait(SYNC_SECONDS)
+            except OSError as found:
+                # A descriptor that was rotated away meanwhile was synced by the rotation.
+                fault = None if found.errno == errno.EBADF else found
+            for future in waiting:
+                future.get_loop().call_soon_threadsafe(_tell, future, fault)
+            if not waiting:
+                threading.Event().wait(SYNC_SECONDS)
 
     @property
     def all_settled(self) -> bool:
@@ -160,3 +179,12 @@ class Journal:
             os.fdatasync(self._file)
         os.close(self._file)
         os.close(self._lock)
+
+
+def _tell(future: "asyncio.Future[None]", fault: OSError | None) -> None:
+    if future.done():
+        return
+    if fault is None:
+        future.set_result(None)
+    else:
+        future.set_exception(fault)

@@ -11,20 +11,26 @@ import msgspec
 from gateway.core.clock import utc_day
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
-from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN, priced
+from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN
 from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Unreadable, Void, read_frames
+from gateway.pricing.rates import priced
 from gateway.pricing.table import PriceTable
 
 
 class Leftover(msgspec.Struct):
-    """One dead process's journals, read whole. lock: held while they are dealt with."""
+    """One dead process's journals, read whole.
 
+    lock: held while they are dealt with. ended: attempts that have an end, or get one here.
+    """
+
+    process: str
     lock: int
     lock_path: Path
     segments: list[Path]
     finals: list[UsageEvent]
     decisions: list[DecisionRecord]
     orphans: list[UsageEvent]
+    ended: list[str]
     unreadable: int = 0
 
     def remove(self) -> None:
@@ -53,7 +59,7 @@ def leftovers(folder: Path, own_process: str, prices: PriceTable) -> Iterator[Le
             continue
         lock = _take(lock_path)
         if lock is not None:
-            yield _read(lock, lock_path, sorted(folder.glob(f"{process}-*.journal")), prices)
+            yield _read(process, lock, lock_path, sorted(folder.glob(f"{process}-*.journal")), prices)
 
 
 def _take(lock_path: Path) -> int | None:
@@ -73,11 +79,12 @@ def _take(lock_path: Path) -> int | None:
     return lock
 
 
-def _read(lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) -> Leftover:
+def _read(process: str, lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) -> Leftover:
     finals: list[UsageEvent] = []
     decisions: list[DecisionRecord] = []
     intents: dict[str, UsageEvent] = {}
     passed: dict[str, int] = {}
+    ended: list[str] = []
     unreadable = 0
     for segment in segments:
         with contextlib.suppress(FileNotFoundError):
@@ -91,15 +98,18 @@ def _read(lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) 
                         passed[event_id] = passed_bytes
                     case Final(event, decision):
                         intents.pop(event.id, None)
+                        ended.append(event.id)
                         finals.append(event)
                         if decision is not None:
                             decisions.append(decision)
                     case Void(event_id):
                         intents.pop(event_id, None)
+                        ended.append(event_id)
                     case Unreadable():
                         unreadable += 1
     orphans = [resolved(event, passed.get(event.id, 0), prices) for event in intents.values()]
-    return Leftover(lock, lock_path, segments, finals, decisions, orphans, unreadable)
+    ended += [event.id for event in orphans]
+    return Leftover(process, lock, lock_path, segments, finals, decisions, orphans, ended, unreadable)
 
 
 def resolved(event: UsageEvent, passed_bytes: int, prices: PriceTable) -> UsageEvent:

@@ -13,6 +13,7 @@ from gateway.core.event import UsageEvent
 from gateway.core.values import Value
 from gateway.db.bulk import add_up, insert_new
 from gateway.db.engine import Database
+from gateway.ledger.leases.store import LeaseStore
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.rollup import SUMS, rolled_up
 from gateway.ledger.rows import decision_row, event_row
@@ -49,17 +50,25 @@ class Amounts(Value, frozen=True):
 
 
 class LedgerStore:
-    """Adds rows and sums them. Adding the same row again changes nothing."""
+    """Adds rows and sums them. Adding the same row again changes nothing. leases: where budgets are charged."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: LeaseStore | None = None) -> None:
         self._database = database
+        self._leases = leases
 
     async def ship(
-        self, events: Sequence[UsageEvent], decisions: Sequence[DecisionRecord], offsets: Mapping[str, int]
+        self,
+        events: Sequence[UsageEvent],
+        decisions: Sequence[DecisionRecord],
+        offsets: Mapping[str, int],
+        *,
+        replica: str = "",
+        ended: Sequence[str] = (),
     ) -> None:
-        """Adds events with their sums, and decisions, and moves the offsets, in one transaction.
+        """Adds events with their sums, and decisions, charges budgets, and moves the offsets, in one transaction.
 
-        What is there already changes nothing: only rows that were new are added to the sums.
+        What is there already changes nothing: only rows that were new are added to sums and budgets. replica: the
+        process whose calls these are. ended: attempts whose intents need not be kept in the database any more.
         """
         async with self._database.session() as session:
             # First, also because it takes SQLite's write lock before anything is looked up.
@@ -68,15 +77,19 @@ class LedgerStore:
                 moved = insert.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset})
                 await session.execute(moved)
             for start in range(0, len(events), ROWS_AT_ONCE):
-                await self._add(session, events[start : start + ROWS_AT_ONCE])
+                await self._add(session, events[start : start + ROWS_AT_ONCE], replica)
             await insert_new(session, _DECISIONS, [decision_row(record) for record in decisions])
+            if self._leases is not None and ended:
+                await self._leases.settle_intents(session, ended)
 
-    async def _add(self, session: AsyncSession, events: Sequence[UsageEvent]) -> None:
+    async def _add(self, session: AsyncSession, events: Sequence[UsageEvent], replica: str) -> None:
         # A row that stands twice in what is shipped is one row.
         distinct = {event.id: event for event in events}
         added = await insert_new(session, _EVENTS, [event_row(event) for event in distinct.values()])
         fresh = [event for event in distinct.values() if event.id in added]
         await add_up(session, _ROLLUPS, rolled_up(fresh), ("id",), SUMS)
+        if self._leases is not None:
+            await self._leases.charge(session, fresh, replica)
 
     def _insert(self, table: Table) -> Any:
         return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)

@@ -38,7 +38,7 @@ class LookUps:
         tasks = self.tasks
 
         def took(tokens: int | None) -> None:
-            self.sources.embedded(principal, use_of(tasks, "query", tokens))
+            self.sources.embedded(principal, use_of(tasks, "query", tokens), call)
 
         return msgspec.structs.replace(facts, tasks=await tasks.signals(call, took, local_only=local_only))
 

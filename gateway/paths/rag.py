@@ -62,6 +62,9 @@ class Search(Protocol):
         ...
 
 
+Embedded = Callable[[Principal, EmbeddingUse, Call | None], None]
+
+
 class Sources:
     """The library as calls use it. context_tokens: how much of a prompt sources may take.
 
@@ -73,7 +76,7 @@ class Sources:
         library: Search,
         context_tokens: int,
         retrieved: Retrieved,
-        embedded: Callable[[Principal, EmbeddingUse], None],
+        embedded: Embedded,
     ) -> None:
         self.embedded = embedded
         self.library = library
@@ -83,13 +86,16 @@ class Sources:
     def paid_by(self, payer: Principal) -> "Sources":
         """The same library, with what it has embedded on another's account than the caller's."""
         return Sources(
-            self.library, self.context_tokens, self._retrieved, lambda _caller, use: self.embedded(payer, use)
+            self.library,
+            self.context_tokens,
+            self._retrieved,
+            lambda _caller, use, call: self.embedded(payer, use, call),
         )
 
     def paid_by_nobody(self) -> "Sources":
         """The same library for a call that nobody makes: nothing of it is booked or counted."""
         return Sources(
-            self.library, self.context_tokens, lambda _names, _result, _seconds: None, lambda _caller, _use: None
+            self.library, self.context_tokens, lambda _names, _result, _seconds: None, lambda _caller, _use, _call: None
         )
 
     async def find(
@@ -103,7 +109,7 @@ class Sources:
                 collections,
                 principal.team,
                 HITS,
-                lambda use: self.embedded(principal, use),
+                lambda use: self.embedded(principal, use, call),
                 local_only=local_only,
             )
         except KnowledgeUnavailable:
@@ -122,7 +128,7 @@ class Sources:
             talk(call),
             collections,
             principal.team,
-            lambda use: self.embedded(principal, use),
+            lambda use: self.embedded(principal, use, call),
             local_only=local_only,
         )
         return msgspec.structs.replace(found, evidence=evidence, embedder=embedder)

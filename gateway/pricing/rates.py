@@ -1,5 +1,6 @@
 """What one model's tokens cost, and what an attempt's tokens come to."""
 
+from gateway.core.event import CostStatus
 from gateway.core.usage import Usage
 from gateway.core.values import Value
 
@@ -68,6 +69,17 @@ def cost_by_kind(rates: Rates, usage: Usage) -> tuple[tuple[str, int], ...] | No
         pico = tokens * (rate or 0) + more * (more_rate or 0)
         costs.append((kind, nano_from_pico(pico) if pico else 0))
     return tuple(costs)
+
+
+def priced(rates: Rates | None, usage: Usage | None) -> tuple[tuple[tuple[str, int], ...], int | None, CostStatus]:
+    """Cost by kind, their sum in nano-dollars, and how sure that is. No usage costs nothing; no price is None."""
+    if usage is None:
+        return (), 0, "free"
+    kinds = cost_by_kind(rates, usage) if rates is not None else None
+    if kinds is None:
+        return (), None, "unpriced"
+    status: CostStatus = "priced" if usage.source == "provider" else "estimated"
+    return kinds, sum(nano for _, nano in kinds), status
 
 
 def training_cost(rates: Rates, tokens: int) -> int | None:

@@ -53,6 +53,15 @@ class Book(Protocol):
         """Before the first byte. Raises AccountingUnavailable: then nothing may be sent."""
         ...
 
+    @property
+    def waits(self) -> bool:
+        """Whether what `start` has written must still become durable."""
+        ...
+
+    async def durable(self) -> None:
+        """Returns when it is. Raises AccountingUnavailable: then nothing may be sent, and the attempt is void."""
+        ...
+
     def void(self) -> None:
         """Nothing was sent."""
         ...

@@ -215,7 +215,7 @@ class _Chain:
             self.caller.patience(0.0)
         self.tries += 1
         self.unsent = False
-        self.book.start(prepared.arm, prepared.context_tokens)
+        await self._booked(prepared)
         outgoing = _outgoing(self.call, prepared, upstream, self.book.attempt_id)
         try:
             reply = await upstream.transport.send(upstream.origin, outgoing, deadlines, self.lease)
@@ -245,6 +245,12 @@ class _Chain:
         elif reply.status >= 300:
             self._succeeded(reply.status)
         return reply
+
+    async def _booked(self, prepared: Prepared) -> None:
+        """Has it on record that this try is about to be sent, as durably as the operator wants it."""
+        self.book.start(prepared.arm, prepared.context_tokens)
+        if self.book.waits:
+            await self.book.durable()
 
     async def _begun(self, arm: Arm, prepared: Prepared, reply: Reply, *, ends: bool) -> Sent | None:
         """The reply with its beginning read; None with `fault` set when the next arm should be tried."""

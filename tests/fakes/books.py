@@ -5,15 +5,23 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock
+from gateway.core.decision import Decision
 from gateway.core.event import UsageEvent
-from gateway.ledger.budget import Budgets
-from gateway.ledger.entry import Ledger
+from gateway.core.facts import Facts
+from gateway.ledger.durable import Durable
+from gateway.ledger.entry import Entry, Ledger
 from gateway.ledger.journal import Journal
+from gateway.ledger.leases.lender import Lender
+from gateway.ledger.leases.limits import Limits
+from gateway.ledger.leases.meters import Budgets, Meter
+from gateway.ledger.leases.rules import team_budget
 from gateway.ledger.records import Record, read_frames
 from gateway.pricing.overlay import Price, PriceOverlay
 from gateway.pricing.table import PriceTable, table_from
 from tests.fakes.calls import NOON
+from tests.fakes.pools import MemoryPools
 
 
 class Hands:
@@ -47,8 +55,42 @@ class Books:
         self.hands = Hands()
         self.journal = Journal(folder, segment_bytes)
         self.budgets = Budgets()
+        self.pools = MemoryPools()
+        self.lender = Lender(self.budgets, self.pools, self.journal.process, self.hands.clock())
+        self.limits = Limits()
         self.observed: list[UsageEvent] = []
-        self.ledger = Ledger(self.journal, self.budgets, table or prices(), self.observed.append, self.hands.clock())
+        self.ledger = Ledger(
+            self.journal,
+            Durable(self.journal),
+            self.lender,
+            self.limits,
+            table or prices(),
+            self.observed.append,
+            self.hands.clock(),
+        )
+
+    def budget(self, limit_nano_usd: int, team: str = "support") -> Meter:
+        """A hard monthly budget whose every nano-dollar this process has been granted."""
+        self.budgets.define([team_budget(team, limit_nano_usd)])
+        (meter,) = self.budgets.meters(Principal(team, "key_1", "web"), (), self.hands.wall)
+        meter.is_known, meter.granted = True, limit_nano_usd
+        return meter
+
+    def money(self, team: str = "support") -> tuple[int, int, int]:
+        """Limit, spent and reserved of a team's budget."""
+        (meter,) = self.budgets.meters(Principal(team, "key_1", "web"), (), self.hands.wall)
+        return meter.rule.limit_nano_usd, meter.spent, meter.reserved
+
+    def open(self, call: Call, principal: Principal, decision: Decision, facts: Facts) -> Entry:
+        """An entry, admitted and opened; asks no database, so nothing is awaited."""
+        admission = self.ledger.admit(call, principal, facts.now)
+        opening = self.ledger.open(call, principal, decision, facts, admission)
+        try:
+            opening.send(None)
+        except StopIteration as opened:
+            entry: Entry = opened.value
+            return entry
+        raise AssertionError("the ledger waited for somebody")
 
     def records(self) -> list[Record]:
         """Everything the journal's files hold, in order."""

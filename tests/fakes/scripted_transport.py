@@ -98,6 +98,13 @@ class NoteBook:
         self._attempt += 1
         self.told.append(f"start {arm.model}" + (f" +{context_tokens}" if context_tokens else ""))
 
+    @property
+    def waits(self) -> bool:
+        return False
+
+    async def durable(self) -> None:
+        """An intent of these tests is as durable as it gets."""
+
     def void(self) -> None:
         self.told.append("void")
 

@@ -112,7 +112,7 @@ async def test_no_rule_weighs_finds_or_names_what_the_team_may_not_read(tmp_path
     settings = collections(tmp_path, chance)
     library = Library(SqliteStore(tmp_path / "k.sqlite"), settings, {"fake": Remembered(Local())})
     await library.sync()
-    sources = Sources(library, 1_000, lambda _names, _result, _seconds: None, lambda _principal, _use: None)
+    sources = Sources(library, 1_000, lambda _names, _result, _seconds: None, lambda _principal, _use, _call: None)
     lookups = LookUps(sources, Tasks({}, None, tmp_path))
     rules = []
     for _ in range(120):

@@ -10,11 +10,10 @@ from prometheus_client import CollectorRegistry
 from gateway.core.event import Closing
 from gateway.core.money import NANO_PER_USD
 from gateway.core.usage import Usage
-from gateway.ledger.entry import priced
 from gateway.ledger.records import Final
 from gateway.metrics.instruments import Instruments
 from gateway.metrics.observe import Observer
-from gateway.pricing.rates import LongContext, Rates
+from gateway.pricing.rates import LongContext, Rates, priced
 from tests.fakes.books import books
 from tests.fakes.calls import DIRECT, SUPPORT, chat, decided, facts
 
@@ -75,13 +74,14 @@ def test_counters_rows_and_budget_say_the_same(used: list[Usage]) -> None:
     observer = Observer(Instruments(registry))
     with TemporaryDirectory() as folder, books(Path(folder)) as made:
         made.ledger.observe = observer.observe
+        made.budget(10**18)
         for usage in used:
-            entry = made.ledger.open(chat(), SUPPORT, decided(), facts())
+            entry = made.open(chat(), SUPPORT, decided(), facts())
             entry.start(DIRECT)
             entry.close(Closing("ok", 200, usage=usage))
         finals = [record.event for record in made.records() if isinstance(record, Final)]
         rows = sum(event.cost_nano_usd or 0 for event in finals)
-        assert made.budgets.state("support")[1] == rows
+        assert made.money()[1] == rows
     samples = [sample for metric in registry.collect() for sample in metric.samples]
     usd = sum(sample.value for sample in samples if sample.name == "gateway_cost_usd_total")
     tokens = sum(sample.value for sample in samples if sample.name == "gateway_tokens_total")

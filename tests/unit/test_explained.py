@@ -66,7 +66,7 @@ class Desk:
             self.library,
             1_000,
             lambda names, result, _seconds: self.told.append((names, result)),
-            lambda principal, use: self.told.append((principal.team, use.collection)),
+            lambda principal, use, _call: self.told.append((principal.team, use.collection)),
         )
         self.lookups = LookUps(sources, Tasks({"tone": TONE}, remembered, folder / "kept"))
 

@@ -216,7 +216,7 @@ async def lookups(tmp_path: Path) -> AsyncIterator[LookUps]:
     library = Library(SqliteStore(tmp_path / "k.db"), settings, {})
     await library.sync()
     tone = Examples(("Write to Sam",), ("",), 1, answers_json=False, has_tools=False)
-    sources = Sources(library, 1_000, lambda _names, _result, _seconds: None, lambda _principal, _use: None)
+    sources = Sources(library, 1_000, lambda _names, _result, _seconds: None, lambda _principal, _use, _call: None)
     yield LookUps(sources, Tasks({"tone": tone}, None, tmp_path))
     await library.close()
 

@@ -86,7 +86,7 @@ class Copier:
             self.shelf,
             1_000,
             lambda _names, _result, _seconds: None,
-            lambda principal, _use: self.embedded.append(principal.team),
+            lambda principal, _use, _call: self.embedded.append(principal.team),
         )
         paths = Paths(self.stage.upstreams, LookUps(sources, Tasks({}, None, Path("nowhere"))))
         self.shadows = Shadows(
@@ -115,7 +115,7 @@ class Copier:
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Books]:
     with books(tmp_path) as opened:
-        opened.budgets.limit("support", A_DOLLAR)
+        opened.budget(A_DOLLAR)
         yield opened
 
 
@@ -127,7 +127,7 @@ async def test_a_copy_goes_to_the_other_arm_on_the_operators_account(made: Books
     (event,) = made.observed
     assert (event.team, event.key_id, event.endpoint, event.model) == ("gateway", "", "shadow", "gpt-4.1-mini")
     assert (event.outcome, event.cost_nano_usd, event.rule) == ("ok", COST, "a-rule")
-    assert made.budgets.state("support") == (A_DOLLAR, 0, 0)
+    assert made.money() == (A_DOLLAR, 0, 0)
     assert copier.money == (A_DOLLAR, COST, 0)
 
 

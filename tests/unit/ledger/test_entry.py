@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.decision import Arm
-from gateway.core.errors import AccountingUnavailable, BudgetExceeded
+from gateway.core.errors import AccountingUnavailable, BudgetExceeded, Unpriced
 from gateway.core.event import Closing
 from gateway.core.usage import Usage
 from gateway.ledger.entry import Entry, EntryClosedError
@@ -23,7 +23,7 @@ def made(tmp_path: Path) -> Iterator[Books]:
 
 
 def opened(made: Books, *arms: Arm, **fields: object) -> Entry:
-    return made.ledger.open(chat(**fields), SUPPORT, decided(*arms), facts())
+    return made.open(chat(**fields), SUPPORT, decided(*arms), facts())
 
 
 def test_intent_comes_before_the_call_and_the_end_before_the_callers_last_byte(made: Books) -> None:
@@ -59,33 +59,49 @@ def test_cost_is_the_sum_of_its_kinds_to_the_nano_dollar(made: Books) -> None:
 
 
 def test_the_dearest_arm_is_reserved_and_given_back(made: Books) -> None:
-    made.budgets.limit("support", 10**12)
-    free = Arm(path="direct", upstream="main", model="nobody-knows-its-price")
-    entry = opened(made, free, DIRECT, max_tokens=100, n=2)
-    _, _, reserved = made.budgets.state("support")
+    made.budget(10**12)
+    entry = opened(made, DIRECT, DIRECT, max_tokens=100, n=2)
+    _, _, reserved = made.money()
     prompt = len(chat(max_tokens=100, n=2).inbound.body) // 2 + 1
     assert reserved == prompt * 1_000 + 2 * 100 * 2_000
     entry.start(DIRECT)
     entry.close(OK)
-    assert made.budgets.state("support") == (10**12, COST, 0)
+    assert made.money() == (10**12, COST, 0)
 
 
 def test_a_call_that_cannot_be_paid_is_refused_before_anything_is_written(made: Books) -> None:
-    made.budgets.limit("support", 1_000)
+    made.budget(1_000)
     with pytest.raises(BudgetExceeded):
         opened(made)
     assert made.records() == []
-    assert made.budgets.state("support") == (1_000, 0, 0)
+    assert made.money() == (1_000, 0, 0)
+
+
+def test_a_model_without_a_price_is_refused_under_a_hard_budget_and_left_out_as_a_fallback(made: Books) -> None:
+    unpriced = Arm(path="direct", upstream="main", model="nobody-knows-its-price")
+    assert opened(made, unpriced).arms == (unpriced,)
+    made.budget(10**12)
+    with pytest.raises(Unpriced, match=r"prices\.yaml"):
+        opened(made, unpriced, DIRECT)
+    assert opened(made, DIRECT, unpriced).arms == (DIRECT,)
+
+
+def test_a_row_names_the_budgets_that_it_is_charged_to(made: Books) -> None:
+    made.budget(10**12)
+    entry = opened(made)
+    entry.start(DIRECT)
+    assert entry.close(OK).pools == ("team/support/month@2026-11-01",)
 
 
 def test_a_negative_cap_does_not_talk_the_reservation_down(made: Books) -> None:
-    made.budgets.limit("support", 10**12)
+    made.budget(10**12)
     opened(made, max_tokens=-(10**9))
     prompt = len(chat(max_tokens=-(10**9)).inbound.body) // 2 + 1
-    assert made.budgets.state("support")[2] == prompt * 1_000
+    assert made.money()[2] == prompt * 1_000
 
 
 def test_each_attempt_that_was_sent_is_a_row_and_only_one_is_the_last(made: Books) -> None:
+    made.budget(10**12)
     entry = opened(made)
     entry.start(DIRECT)
     entry.fail(entry.closing_of_prompt(Closing("timeout", 504, "upstream_timeout")))
@@ -98,7 +114,7 @@ def test_each_attempt_that_was_sent_is_a_row_and_only_one_is_the_last(made: Book
     assert made.observed[0].usage == Usage(made.observed[0].usage.input_tokens, 0, source="estimated")  # type: ignore[union-attr]
     assert [type(record) for record in made.records()] == [Intent, Final, Intent, Void, Intent, Final]
     assert made.journal.all_settled
-    assert sum(event.cost_nano_usd or 0 for event in made.observed) == made.budgets.state("support")[1]
+    assert sum(event.cost_nano_usd or 0 for event in made.observed) == made.money()[1]
 
 
 def test_the_decision_is_recorded_once_per_call(made: Books) -> None:
@@ -149,7 +165,7 @@ def test_an_answer_of_our_own_is_booked_as_free(made: Books) -> None:
 def test_a_passed_on_call_without_usage_is_unpriced_when_it_may_cost(made: Books, model: str, cost: int | None) -> None:
     call = read({"model": model} if model else {}, "/v1/images/generations")
     arm = Arm(path="passthrough", upstream="main", model=model)
-    entry = made.ledger.open(call, SUPPORT, decided(arm), facts())
+    entry = made.open(call, SUPPORT, decided(arm), facts())
     entry.start(arm)
     assert entry.close(Closing("ok", 200)).cost_nano_usd == cost
 
@@ -167,7 +183,7 @@ def test_a_refused_call_is_counted_and_has_no_row_of_its_own(made: Books) -> Non
 
 def test_nothing_is_sent_when_the_journal_cannot_be_written(tmp_path: Path) -> None:
     with books(tmp_path, segment_bytes=1) as made:
-        made.budgets.limit("support", 10**12)
+        made.budget(10**12)
         entry = opened(made)
         entry.start(DIRECT)
         entry.fail(Closing("upstream_error", 503, "upstream_failed"))
@@ -181,36 +197,4 @@ def test_nothing_is_sent_when_the_journal_cannot_be_written(tmp_path: Path) -> N
             tmp_path.chmod(0o700)
             blocked.rmdir()
         entry.close(Closing("upstream_error", 503, "accounting_unavailable"))
-        assert made.budgets.state("support") == (10**12, 0, 0)
-
-
-def test_an_embedded_question_is_a_row_of_its_own(made: Books) -> None:
-    made.ledger.retrieval(SUPPORT, "main", "gpt-4.1-mini", 7, "help-centre")
-    made.ledger.retrieval(SUPPORT, "main", "gpt-4.1-mini", None, "help-centre")
-    known, unknown = made.observed
-    assert (known.endpoint, known.cost_nano_usd, known.cost_by_kind[0]) == ("retrieval", 7_000, ("retrieval", 7_000))
-    assert not known.last
-    assert (unknown.usage, unknown.cost_nano_usd, unknown.cost_status) == (None, None, "unpriced")
-    assert made.budgets.state("support")[1] == 7_000
-
-
-def test_a_question_embedded_on_this_machine_is_free_and_not_unpriced(made: Books) -> None:
-    made.ledger.retrieval(SUPPORT, "", "local:0123456789ab", 7, "help-centre", is_free=True)
-    (event,) = made.observed
-    assert (event.upstream, event.model, event.cost_nano_usd, event.cost_status) == (
-        "",
-        "local:0123456789ab",
-        0,
-        "free",
-    )
-    assert event.usage is not None
-    assert event.usage.input_tokens == 7
-    assert made.budgets.state("support")[1] == 0
-
-
-def test_what_is_not_in_the_database_yet_is_known(made: Books) -> None:
-    """Other processes see the database only; this process adds what it has not shipped."""
-    entry = opened(made)
-    entry.start(DIRECT)
-    entry.close(OK)
-    assert made.ledger.unshipped == {"support": COST}
+        assert made.money() == (10**12, 0, 0)

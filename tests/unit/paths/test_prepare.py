@@ -82,7 +82,10 @@ class Kitchen:
         )
         upstreams.replace(upstreams.build({"main": entry}))
         sources = Sources(
-            shelf, 1_000, lambda _names, result, _seconds: self.retrieved.append(result), lambda _principal, _use: None
+            shelf,
+            1_000,
+            lambda _names, result, _seconds: self.retrieved.append(result),
+            lambda _principal, _use, _call: None,
         )
         self.paths = Paths(upstreams, LookUps(sources, Tasks({}, None, Path("nowhere"))))
 

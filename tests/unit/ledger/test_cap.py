@@ -3,14 +3,14 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.core.errors import BudgetExceeded
-from gateway.ledger.budget import Budgets
+from gateway.ledger.cap import Caps
 from tests.fakes.calls import NOON
 
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 
 
-def budgets(limit: int | None, spent: int = 0) -> Budgets:
-    made = Budgets()
+def budgets(limit: int | None, spent: int = 0) -> Caps:
+    made = Caps()
     made.limit("support", limit)
     made.spent("support", spent, "2026-11")
     return made

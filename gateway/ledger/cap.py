@@ -1,4 +1,4 @@
-"""What a team may still spend this month, in this process."""
+"""Monthly caps of this process: what the copies of calls that a rule asks for may still cost."""
 
 from datetime import UTC, datetime
 
@@ -7,8 +7,8 @@ from gateway.core.errors import BudgetExceeded
 from gateway.core.money import usd_text
 
 
-class Budget:
-    """One team's month, in nano-dollars. Invariant: reserved is 0 when no call is in flight."""
+class Cap:
+    """One rule's month, in nano-dollars. Invariant: reserved is 0 when no call is in flight."""
 
     __slots__ = ("limit", "month", "reserved", "spent")
 
@@ -19,11 +19,11 @@ class Budget:
         self.month = month
 
 
-class Budgets:
+class Caps:
     """Reserve before a call, settle after it. UTC months; a new month begins with nothing spent."""
 
     def __init__(self) -> None:
-        self._teams: dict[str, Budget] = {}
+        self._teams: dict[str, Cap] = {}
 
     def limit(self, team: str, limit_nano_usd: int | None) -> None:
         """Sets a team's monthly limit; None lifts it."""
@@ -74,23 +74,23 @@ class Budgets:
         budget = self._teams.get(team)
         return (None, 0, 0) if budget is None else (budget.limit, budget.spent, budget.reserved)
 
-    def _of(self, team: str, month: str | None) -> Budget:
+    def _of(self, team: str, month: str | None) -> Cap:
         budget = self._teams.get(team)
         if budget is None:
-            budget = self._teams[team] = Budget(None, 0, month or "")
+            budget = self._teams[team] = Cap(None, 0, month or "")
         if month is not None and budget.month < month:
             budget.month, budget.spent = month, 0
         return budget
 
     @staticmethod
-    def _turn(budget: Budget, now: float) -> None:
+    def _turn(budget: Cap, now: float) -> None:
         month = utc_month(now)
         # Never back: a clock that jumps must not open last month's budget again.
         if month > budget.month:
             budget.month, budget.spent = month, 0
 
 
-def _exceeded(team: str, budget: Budget, now: float) -> BudgetExceeded:
+def _exceeded(team: str, budget: Cap, now: float) -> BudgetExceeded:
     moment = datetime.fromtimestamp(now, UTC)
     year, month = (moment.year + 1, 1) if moment.month == 12 else (moment.year, moment.month + 1)
     return BudgetExceeded(
@@ -99,5 +99,5 @@ def _exceeded(team: str, budget: Budget, now: float) -> BudgetExceeded:
     )
 
 
-def _reserved(budget: Budget) -> str:
+def _reserved(budget: Cap) -> str:
     return f" and holds {usd_text(budget.reserved)} for calls in flight" if budget.reserved else ""

@@ -1,0 +1,60 @@
+"""The books of one process: every part of them, built once, started and stopped together."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.core.clock import Clock
+from gateway.core.event import UsageEvent
+from gateway.core.settings import Durability
+from gateway.db.engine import Database
+from gateway.ledger.durable import Durable
+from gateway.ledger.entry import Ledger
+from gateway.ledger.journal import Journal
+from gateway.ledger.leases.defined.store import RuleStore
+from gateway.ledger.leases.lender import Lender
+from gateway.ledger.leases.limits import Limits
+from gateway.ledger.leases.meters import Budgets
+from gateway.ledger.leases.store import LeaseStore
+from gateway.ledger.leases.watch import Watch
+from gateway.ledger.shipper import Shipper
+from gateway.ledger.store import LedgerStore
+from gateway.pricing.table import PriceTable
+
+Observe = Callable[[UsageEvent], None]
+
+
+class Accounts:
+    """Journal, budgets, limits, ledger and shipper. trouble: what the database's drivers raise when it is away."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        prices: PriceTable,
+        observe: Observe,
+        clock: Clock,
+        durability: Durability,
+        trouble: tuple[type[Exception], ...],
+    ) -> None:
+        self.journal = Journal(folder, durability=durability)
+        self.rules = RuleStore(database)
+        self.leases = LeaseStore(database)
+        self.store = LedgerStore(database, self.leases)
+        self.budgets = Budgets()
+        self.limits = Limits()
+        replica = self.journal.process
+        lender = Lender(self.budgets, self.leases, replica, clock, trouble)
+        durable = Durable(self.journal, self._intend if durability == "database" else None, trouble)
+        self.ledger = Ledger(self.journal, durable, lender, self.limits, prices, observe, clock)
+        self.shipper = Shipper(self.ledger, self.store, observe, self.leases)
+        self.watch = Watch(lender, self.limits, self.rules, self.leases, replica, clock)
+
+    async def _intend(self, records: Mapping[str, bytes]) -> None:
+        await self.leases.intend(self.journal.process, records)
+
+    async def stop(self) -> None:
+        """Ships what is left, gives back what is leased, and closes the journal; removes it when all is shipped."""
+        await self.shipper.stop()
+        self.journal.close()
+        if self.journal.all_settled and not self.shipper.pending_events:
+            self.journal.remove()

@@ -1,0 +1,1 @@
+"""Budgets and limits as they are defined and shown."""

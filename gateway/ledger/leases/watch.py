@@ -1,0 +1,95 @@
+"""What keeps budgets and limits of this process in step with the database, in the background."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from gateway.core.clock import Clock
+from gateway.ledger.leases.defined.store import RuleStore
+from gateway.ledger.leases.lender import Lender
+from gateway.ledger.leases.limits import Limits
+from gateway.ledger.leases.rules import BudgetRule, team_budget
+from gateway.ledger.leases.store import LeaseStore
+
+RULES_SECONDS = 0.4
+WANTED_SECONDS = 0.1
+LOOK_SECONDS = 1.0
+BEAT_SECONDS = 5.0
+# A database that hangs must not hang what else there is to do.
+PATIENCE_SECONDS = 10.0
+
+log = logging.getLogger("gateway.ledger")
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Watch:
+    """Reads rules, takes grants ahead, gives back what others want, and says that this process lives."""
+
+    def __init__(
+        self, lender: Lender, limits: Limits, rules: RuleStore, leases: LeaseStore, replica: str, clock: Clock
+    ) -> None:
+        self._lender = lender
+        self._limits = limits
+        self._rules = rules
+        self._leases = leases
+        self._replica = replica
+        self._clock = clock
+        self._version = -1
+        self._defined: list[BudgetRule] = []
+        self._teams: dict[str, int | None] = {}
+
+    def know_teams(self, budgets: Mapping[str, int | None]) -> None:
+        """Takes over the monthly budgets that stand with teams, in nano-dollars; None is no budget."""
+        self._teams = dict(budgets)
+        self._define()
+
+    def _define(self) -> None:
+        of_teams = [team_budget(team, limit) for team, limit in self._teams.items() if limit is not None]
+        self._lender.budgets.define([*of_teams, *self._defined])
+
+    async def start(self) -> None:
+        """Joins the replicas and reads the rules."""
+        await self._leases.join(self._replica)
+        await self._read_rules()
+
+    def works(self, trouble: tuple[type[Exception], ...]) -> list[tuple[str, Work]]:
+        """What is to run for as long as the process serves, each with its name. trouble: a database that is away."""
+        away: tuple[type[Exception], ...] = (*trouble, TimeoutError)
+
+        def repeated(name: str, work: Work, seconds: float) -> tuple[str, Work]:
+            async def repeat() -> None:
+                while True:
+                    await asyncio.sleep(seconds)
+                    try:
+                        async with asyncio.timeout(PATIENCE_SECONDS):
+                            await work()
+                    except away as fault:
+                        log.warning("database_away", extra={"fields": {"work": name, "error": type(fault).__name__}})
+
+            return name, repeat
+
+        return [
+            repeated("budget_rules", self._read_rules, RULES_SECONDS),
+            repeated("budget_give_back", self._lender.give_back, WANTED_SECONDS),
+            repeated("budget_fill", self._lender.fill, WANTED_SECONDS),
+            repeated("budget_look", self._lender.look, LOOK_SECONDS),
+            repeated("replica_beat", self._beat, BEAT_SECONDS),
+        ]
+
+    async def _read_rules(self) -> None:
+        if self._version == await self._rules.version():
+            return
+        self._version, self._defined, limits = await self._rules.load()
+        self._limits.define(limits, self._clock.monotonic())
+        self._define()
+
+    async def _beat(self) -> None:
+        was_dead, live = await self._leases.beat(self._replica)
+        if was_dead:
+            log.warning("replica_was_taken_for_dead", extra={"fields": {"replica": self._replica}})
+            self._lender.forget_grants()
+            await self._leases.join(self._replica)
+            live = sorted({*live, self._replica})
+        rank = live.index(self._replica) if self._replica in live else 0
+        self._limits.place(rank, max(1, len(live)), self._clock.monotonic())
