@@ -1,27 +1,68 @@
-"""`gateway budgets`: how much a team may spend in a month."""
+"""`gateway budgets`: how much an organisation, a team, a key or a metadata value may spend in a window."""
 
-from typing import Any
+import time
+from typing import Any, Literal
 
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
-from gateway.cli.place import database, identity, run, settings
+from gateway.cli.place import actor, database, identity, run, settings
 from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd, usd_text
+
+Scope = Literal["organisation", "team", "key", "metadata"]
+Window = Literal["day", "week", "month", "quarter", "year", "total"]
 
 
 def register(app: App) -> None:
     """Adds the command."""
-    group = App(name="budgets", help="Monthly budgets.")
+    group = App(name="budgets", help="Budgets.")
     group.command(set_, name="set")
     group.command(lift)
     group.command(list_, name="list")
     app.command(group)
 
 
-def set_(team: str, usd: str, *, json: bool = False) -> None:
-    """Sets a team's monthly budget in USD, such as 40.00; a running gateway obeys within a second."""
-    _change(team, limit_from(usd), json=json)
+def set_(
+    name: str,
+    usd: str,
+    *,
+    scope: Scope = "team",
+    window: Window = "month",
+    time_zone: str = "UTC",
+    soft: bool = False,
+    threshold: list[int] | None = None,
+    webhook: str = "",
+    json: bool = False,
+) -> None:
+    """Sets a budget in USD, such as 40.00; a running gateway obeys within a second.
+
+    name: of the team, organisation or key id, or key=value for metadata. soft: counts and tells, and refuses nobody.
+    threshold: a percent of the budget that is told to the webhook once a window; may be given several times.
+    """
+    nano = limit_from(usd)
+    extras = soft or threshold or webhook or (scope, window, time_zone) != ("team", "month", "UTC")
+
+    async def work() -> Any:
+        from gateway.ledger.leases.defined.store import RuleStore
+        from gateway.ledger.leases.rules import BudgetRule, team_month
+
+        async with identity(settings()) as store, database(settings()) as opened:
+            rules = RuleStore(opened)
+            if scope == "team":
+                await store.team(name)
+            if not extras and team_month((await rules.load())[1], name) is None:
+                return await store.set_budget(name, nano)
+            thresholds = tuple(threshold or ())
+            rule = BudgetRule("", scope, name, window, time_zone, nano, not soft, thresholds, webhook)
+            return await rules.set_budget(rule, actor())
+
+    changed = run(work())
+    if json:
+        print_json(changed)
+    else:
+        kind = "told and not refused beyond" if soft else "at most"
+        say(f"{scope.capitalize()} {name!r}: {kind} {usd_text(nano)} USD a {window}.")
 
 
 def limit_from(usd: str) -> int:
@@ -35,46 +76,58 @@ def limit_from(usd: str) -> int:
     return nano
 
 
-def lift(team: str, *, json: bool = False) -> None:
-    """Lifts a team's budget: no limit."""
-    _change(team, None, json=json)
-
-
-def list_(*, json: bool = False) -> None:
-    """Lists budgets with what this month has spent of them."""
-    import time
-
-    from gateway.core.clock import month_start
-    from gateway.ledger.store import LedgerStore
+def lift(name: str, *, json: bool = False) -> None:
+    """Lifts a budget: a team's monthly one by the team's name, any other by its id."""
 
     async def work() -> Any:
-        found = settings()
-        async with identity(found) as store, database(found) as opened:
-            return await store.teams(), await LedgerStore(opened).spent_since(month_start(time.time()))
+        from gateway.ledger.leases.defined.store import RuleStore
+        from gateway.ledger.leases.rules import team_month
 
-    teams, spent = run(work())
-    told = [
-        {
-            "team": team.name,
-            "limit_usd": None if team.monthly_budget_nano_usd is None else usd_text(team.monthly_budget_nano_usd),
-            "spent_usd": usd_text(spent.get(team.name, 0)),
-        }
-        for team in teams
-    ]
-    if json:
-        print_json(told)
-        return
-    rows = [(row["team"], row["limit_usd"] or "no limit", row["spent_usd"]) for row in told]
-    print_table(("team", "USD a month", "spent"), rows, frozenset({"USD a month", "spent"}))
-
-
-def _change(team: str, nano: int | None, *, json: bool) -> None:
-    async def work() -> Any:
-        async with identity(settings()) as store:
-            return await store.set_budget(team, nano)
+        async with identity(settings()) as store, database(settings()) as opened:
+            rules = RuleStore(opened)
+            if name.startswith("bud_"):
+                return await rules.remove_budget(name, actor())
+            lifted = await store.set_budget(name, None)
+            defined = team_month((await rules.load())[1], name)
+            if defined is not None:
+                await rules.remove_budget(defined.id, actor())
+            return lifted
 
     changed = run(work())
     if json:
         print_json(changed)
     else:
-        say(f"Team {team!r}: {'no limit' if nano is None else usd_text(nano) + ' USD a month'}.")
+        say(f"{name!r}: no limit.")
+
+
+def list_(*, json: bool = False) -> None:
+    """Lists budgets with what their present window has spent of them."""
+
+    async def work() -> Any:
+        from gateway.ledger.leases.defined.store import RuleStore
+        from gateway.ledger.leases.standing import budget_lines
+        from gateway.ledger.leases.store import LeaseStore
+
+        async with identity(settings()) as store, database(settings()) as opened:
+            teams = {team.name: team.monthly_budget_nano_usd for team in await store.teams()}
+            return await budget_lines(RuleStore(opened), LeaseStore(opened), teams, time.time())
+
+    lines = run(work())
+    if json:
+        print_json(lines)
+        return
+    rows = [
+        (
+            line.scope,
+            line.name,
+            line.window if line.time_zone == "UTC" else f"{line.window} ({line.time_zone})",
+            line.limit_usd or "no limit",
+            line.spent_usd,
+            line.held_usd,
+            "hard" if line.is_hard else "soft" if line.limit_usd else "",
+            line.id if line.id.startswith("bud_") else "",
+        )
+        for line in lines
+    ]
+    columns = ("for", "name", "window", "USD", "spent", "held", "kind", "id")
+    print_table(columns, rows, frozenset({"USD", "spent", "held"}))

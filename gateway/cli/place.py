@@ -1,6 +1,8 @@
 """Where commands find the gateway's things: settings, database, policies."""
 
 import asyncio
+import getpass
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,6 +21,15 @@ def settings(**given: object) -> Settings:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Runs one command's work."""
     return asyncio.run(work)
+
+
+def actor() -> str:
+    """Who is at the command line, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        # A container's user need not have a name.
+        return f"cli:{os.getuid()}"
 
 
 def make_data_folder(found: Settings) -> None:

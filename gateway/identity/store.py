@@ -71,6 +71,14 @@ class IdentityStore:
             rows = (await session.scalars(select(TeamRow))).all()
         return sorted((_team(row) for row in rows), key=lambda team: team.name)
 
+    async def team(self, name: str) -> Team:
+        """One team. Raises NotFound."""
+        async with self._database.session() as session:
+            row = await session.get(TeamRow, name)
+        if row is None:
+            raise NotFound(f"There is no team {name!r}.")
+        return _team(row)
+
     async def create_team(self, name: str, title: str = "", budget_nano_usd: int | None = None) -> Team:
         """A new team. Raises Conflict when the name is taken."""
         if not _NAME.fullmatch(name):

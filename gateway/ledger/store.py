@@ -105,13 +105,6 @@ class LedgerStore:
         async with self._database.session() as session:
             await session.execute(_OFFSETS.delete().where(_OFFSETS.c.segment.in_(segments)))
 
-    async def spent_since(self, start: float) -> dict[str, int]:
-        """Nano-dollars by team of all rows since a Unix time."""
-        query = select(_EVENTS.c.team, func.sum(_EVENTS.c.cost_nano_usd)).where(_EVENTS.c.at >= start)
-        async with self._database.session() as session:
-            found = await session.execute(query.group_by(_EVENTS.c.team))
-            return {team: int(cost or 0) for team, cost in found.all()}
-
     async def shadows_since(self, start: float) -> dict[str, int]:
         """Nano-dollars by rule of all copies of calls since a Unix time."""
         query = select(_EVENTS.c.rule, func.sum(_EVENTS.c.cost_nano_usd))

@@ -239,7 +239,8 @@ def test_an_amount_that_is_none_is_refused(command: Command, amount: str) -> Non
 def test_a_budget_is_set_listed_and_lifted(command: Command) -> None:
     command("teams", "create", "red")
     assert command("budgets", "set", "red", "12.50").code == 0
-    assert command("budgets", "list", "--json").json == [{"team": "red", "limit_usd": "12.50", "spent_usd": "0.00"}]
+    (line,) = command("budgets", "list", "--json").json
+    assert (line["scope"], line["name"], line["limit_usd"], line["spent_usd"]) == ("team", "red", "12.50", "0.00")
     assert command("budgets", "lift", "red").code == 0
     assert command("budgets", "list", "--json").json[0]["limit_usd"] is None
 

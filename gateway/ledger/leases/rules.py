@@ -1,5 +1,6 @@
 """Who may spend how much in which window, and when a window begins and ends."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -53,6 +54,24 @@ class Period(Value, frozen=True):
 def team_budget(team: str, limit_nano_usd: int) -> BudgetRule:
     """A team's monthly budget in UTC, as it stands with the team itself."""
     return BudgetRule(f"team/{team}/month", "team", team, "month", "UTC", limit_nano_usd)
+
+
+def effective(teams: Mapping[str, int | None], defined: Iterable[BudgetRule]) -> list[BudgetRule]:
+    """The budgets that hold: those that are defined, and the monthly ones that stand with teams.
+
+    One that is defined for a team's month in UTC stands in place of the team's own. teams: nano-dollars, None for none.
+    """
+    found = list(defined)
+    own = [team_budget(team, limit) for team, limit in sorted(teams.items()) if limit is not None]
+    return [*(rule for rule in own if team_month(found, rule.name) is None), *found]
+
+
+def team_month(defined: Iterable[BudgetRule], team: str) -> BudgetRule | None:
+    """The budget that is defined for a team's month in UTC, or None."""
+    for rule in defined:
+        if (rule.scope, rule.name, rule.window, rule.time_zone) == ("team", team, "month", "UTC"):
+            return rule
+    return None
 
 
 def pool_id(rule: BudgetRule, period: Period) -> str:

@@ -13,7 +13,7 @@ from gateway.core.event import UsageEvent
 from gateway.core.values import Value
 from gateway.db.bulk import add_up
 from gateway.db.engine import Database
-from gateway.ledger.leases.rules import BudgetRule
+from gateway.ledger.leases.rules import BudgetRule, Period
 from gateway.ledger.leases.tables import LeaseRow, OpenIntentRow, PoolRow, ReplicaRow
 from gateway.ledger.tables import AdjustmentRow, UsageEventRow
 
@@ -115,15 +115,19 @@ class LeaseStore:
         found = (await session.execute(query)).first()
         if found is not None:
             return found
-        base = await self._base(session, request)
+        base = await self._base(session, request.rule, request.starts_at, request.ends_at)
         row = _pool_row(request.pool, request.starts_at) | {"base_nano_usd": base}
         await session.execute(self._insert(_POOLS).values(row).on_conflict_do_nothing(index_elements=["id"]))
         return (await session.execute(query)).one()
 
-    async def _base(self, session: AsyncSession, request: Request) -> int:
-        """What rows of before the budget was known have cost in this period, adjustments among them."""
-        rule = request.rule
-        of_period = (_EVENTS.c.at >= request.starts_at) & (_EVENTS.c.at < request.ends_at)
+    async def spent_by_rows(self, rule: BudgetRule, period: Period) -> int:
+        """What the rows of a period have cost that a budget is for, in nano-dollars."""
+        async with self._database.session() as session:
+            return await self._base(session, rule, period.starts_at, period.ends_at)
+
+    async def _base(self, session: AsyncSession, rule: BudgetRule, starts_at: float, ends_at: float) -> int:
+        """What rows have cost in a span of time, adjustments among them: a new pool begins with that."""
+        of_period = (_EVENTS.c.at >= starts_at) & (_EVENTS.c.at < ends_at)
         if rule.scope == "metadata":
             key, _, value = rule.name.partition("=")
             whose = self._metadata(key) == value

@@ -9,7 +9,7 @@ from gateway.core.clock import Clock
 from gateway.ledger.leases.defined.store import RuleStore
 from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
-from gateway.ledger.leases.rules import BudgetRule, team_budget
+from gateway.ledger.leases.rules import BudgetRule, effective
 from gateway.ledger.leases.store import LeaseStore
 
 RULES_SECONDS = 0.4
@@ -45,8 +45,7 @@ class Watch:
         self._define()
 
     def _define(self) -> None:
-        of_teams = [team_budget(team, limit) for team, limit in self._teams.items() if limit is not None]
-        self._lender.budgets.define([*of_teams, *self._defined])
+        self._lender.budgets.define(effective(self._teams, self._defined))
 
     async def start(self) -> None:
         """Joins the replicas and reads the rules."""

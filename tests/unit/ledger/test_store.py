@@ -84,11 +84,6 @@ async def test_days_are_those_of_utc(store: LedgerStore) -> None:
     assert sorted(str(one.group["day"]) for one in await store.sums(["day"])) == ["2026-11-23", "2026-11-24"]
 
 
-async def test_what_a_team_has_spent_since_a_moment_is_known(store: LedgerStore) -> None:
-    await store.ship([closed(1, at=NOON - 1), closed(2), closed(3, team="sales", cost_nano_usd=None)], [], {})
-    assert await store.spent_since(NOON) == {"support": 12_000, "sales": 0}
-
-
 async def test_sums_past_32_bits_and_past_floats_are_exact(store: LedgerStore) -> None:
     large = 2**60 + 1
     await store.ship([closed(1, cost_nano_usd=large), closed(2, cost_nano_usd=large)], [], {})
