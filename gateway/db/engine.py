@@ -11,6 +11,8 @@ from gateway.core.errors import BadConfiguration
 
 # A second process may hold SQLite's one write lock for as long as a large batch takes.
 BUSY_SECONDS = 30
+CONNECT_SECONDS = 5
+COMMAND_SECONDS = 20
 
 
 class Database:
@@ -25,7 +27,9 @@ class Database:
         if url.startswith("sqlite"):
             arguments["connect_args"] = {"timeout": BUSY_SECONDS}
         else:
-            arguments |= {"pool_size": 5, "max_overflow": 5, "pool_pre_ping": True, "pool_timeout": 10}
+            arguments |= {"pool_size": 5, "max_overflow": 5, "pool_pre_ping": True, "pool_timeout": CONNECT_SECONDS}
+            # Without them a server that takes a connection and then says nothing holds a task for ever.
+            arguments["connect_args"] = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
         try:
             self.engine: AsyncEngine = create_async_engine(url, **arguments)
         except (SQLAlchemyError, ImportError) as fault:

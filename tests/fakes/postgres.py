@@ -16,14 +16,14 @@ class Postgres:
 
     def __init__(self, server: Any, folder: Path) -> None:
         self._server = server
-        self._folder = folder
+        self.folder = folder
         self._numbers = itertools.count(1)
 
     def fresh(self) -> str:
         """The URL of a new, empty database."""
         name = f"books{next(self._numbers)}"
         self.run(f"CREATE DATABASE {name}")
-        return f"postgresql+asyncpg://postgres@/{name}?host={self._folder}"
+        return f"postgresql+asyncpg://postgres@/{name}?host={self.folder}"
 
     def run(self, statement: str) -> str:
         """What psql says to a statement."""
