@@ -29,6 +29,11 @@ FIGURES = (
     "routing",
     "journal",
     "kill9",
+    "budget",
+    "database_away",
+    "commits",
+    "writers",
+    "ten_million",
     "resilience",
 )
 

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -36,21 +36,26 @@ class Switchyard:
         keys: int = 1,
         teams: int = 1,
         key: str = "",
+        database_url: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """key: one made before, for a second start on the same data."""
+        """key: one made before, for a second start on the same data. database_url: SQLite without one."""
         self.port = free_port()
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
-        self.key = key or asyncio.run(_seed(self.data, keys, teams))
-        variables = clean_environment() | {
+        self.database_url = database_url or f"sqlite+aiosqlite:///{self.data / 'gateway.db'}"
+        self.key = key or asyncio.run(_seed(self.database_url, keys, teams))
+        environment = clean_environment() | {
             "GATEWAY_DATA": str(self.data),
             "GATEWAY_POLICIES": str(policies),
             "GATEWAY_KEY_PEPPER": PEPPER,
             "BENCH_UPSTREAM_KEY": UPSTREAM_KEY,
+            "GATEWAY_DATABASE_URL": self.database_url,
+            **(variables or {}),
         }
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(self.port), "--workers", str(workers)]
-        self.process = Process(command, on, folder / "log", variables)
+        self.process = Process(command, on, folder / "log", environment)
         try:
             self.ready_seconds = self.process.wait_ready(self.port, "/readyz")
         except BaseException:
@@ -79,8 +84,8 @@ class Switchyard:
         self.process.stop()
 
 
-async def _seed(data: Path, keys: int, teams: int) -> str:
-    database = Database(f"sqlite+aiosqlite:///{data / 'gateway.db'}")
+async def _seed(url: str, keys: int, teams: int) -> str:
+    database = Database(url)
     try:
         await upgrade(database)
         store = IdentityStore(database, PEPPER.encode())

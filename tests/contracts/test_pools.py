@@ -91,10 +91,20 @@ async def test_what_is_not_left_is_not_granted_and_others_are_asked_to_give_back
 async def test_nobody_waits_for_who_has_given_back_all_it_can(shared: Shared) -> None:
     await shared.join("a", "b")
     await shared.ask("a", 900, 0)
-    assert (await shared.ask("b", 0, 300, asks=True)).waits == 1
+    first = await shared.ask("b", 0, 300, asks=True)
+    assert first.waits == 1
     await shared.ask("a", 900, None, gives_back=True)
-    found = await shared.ask("b", 0, 300)
-    assert (found.others, found.waits) == (900, 0)
+    found = await shared.ask("b", 0, 300, asks=True, asked=first.asked)
+    assert (found.others, found.waits, found.asked) == (900, 0, first.asked)
+
+
+async def test_a_newer_question_of_another_does_not_make_an_answer_to_ones_own_void(shared: Shared) -> None:
+    await shared.join("a", "b", "c")
+    await shared.ask("a", 900, 0)
+    first = await shared.ask("b", 0, 300, asks=True)
+    await shared.ask("a", 900, None, gives_back=True)
+    assert (await shared.ask("c", 0, 300, asks=True)).waits == 1
+    assert (await shared.ask("b", 0, 300, asks=True, asked=first.asked)).waits == 0
 
 
 async def test_shipped_rows_are_spent_and_no_longer_held(shared: Shared) -> None:

@@ -46,18 +46,23 @@ class MemoryPools:
         others = sum(pool.held(other) for other in pool.granted if other != replica)
         granted = request.owed if request.gives_back else max(pool.granted[replica], request.owed)
         pool.granted[replica] = granted
+        asked = 0
         if request.gives_back:
             pool.seen[replica] = pool.wanted
         if request.rule.is_hard and request.want is not None:
             left = request.rule.limit_nano_usd - pool.spent - others - pool.held(replica)
             need = request.owed + request.want - granted
             if need <= left:
-                pool.granted[replica] += max(0, need, min(left, left // (PART * len(self.replicas))))
+                pool.granted[replica] += max(
+                    0, need, min(left, max(request.hopes, left // (PART * len(self.replicas))))
+                )
             elif others and request.asks:
-                pool.wanted += 1
-                pool.seen[replica] = pool.wanted
-        waits = [one for one in pool.granted if one != replica and pool.held(one) and pool.seen[one] < pool.wanted]
-        return Granted(pool.granted[replica], pool.spent, others, pool.shipped[replica], len(waits))
+                asked = request.asked
+                if not asked:
+                    pool.wanted += 1
+                    asked = pool.seen[replica] = pool.wanted
+        waits = [one for one in pool.granted if one != replica and pool.held(one) and pool.seen[one] < asked]
+        return Granted(pool.granted[replica], pool.spent, others, pool.shipped[replica], len(waits), asked)
 
     async def look(self, replica: str, pools: Sequence[str]) -> list[Seen]:
         self._ask()

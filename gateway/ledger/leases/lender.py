@@ -69,27 +69,39 @@ class Lender:
         Raises BudgetExceeded (429) when a budget has no room for it, and BudgetUnverifiable (503) when the database
         cannot be asked or others do not answer: that is no word about the budget.
         """
-        due = self._clock.monotonic() + WAIT_SECONDS
-        asks = True
+        began = self._clock.monotonic()
         while (meter := self.budgets.reserve(meters, nano_usd)) is not None:
+            meter.hopes += nano_usd
+            try:
+                # One of a process asks for all that wait; the others take what comes, or its answer.
+                async with meter.turn:
+                    if meter.lacks(nano_usd):
+                        await self._negotiate(meter, nano_usd, began)
+            finally:
+                meter.hopes -= nano_usd
+
+    async def _negotiate(self, meter: Meter, nano_usd: int, began: float) -> None:
+        """Returns when the meter has room for this much more, or counts only."""
+        asked = 0
+        while True:
+            if meter.is_refused(nano_usd, began):
+                raise meter.exceeded()
             async with meter.lock:
-                if not meter.lacks(nano_usd):
-                    continue
-                found = await self._asked(_request(meter, nano_usd, asks=asks), meter)
+                found = await self._asked(_request(meter, nano_usd, asked=asked), meter)
             if found is None:
-                # A budget that only counts holds nobody up.
-                meter.is_known = not meter.rule.is_hard
                 if meter.rule.is_hard:
                     raise _unverifiable(meter)
-                continue
-            if not meter.lacks(nano_usd) or not meter.rule.is_hard:
-                continue
+                # A budget that only counts holds nobody up.
+                meter.is_known = True
+                return
+            if not meter.lacks(nano_usd):
+                return
             if meter.is_over(nano_usd) or not found.waits:
+                meter.refuse(nano_usd, self._clock.monotonic())
                 raise meter.exceeded()
-            if self._clock.monotonic() >= due:
+            if self._clock.monotonic() >= began + WAIT_SECONDS:
                 raise _unverifiable(meter)
-            # Asked once: who is asked again and again can never have answered the last time.
-            asks = False
+            asked = found.asked
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _asked(self, request: Request, meter: Meter) -> Granted | None:
@@ -176,7 +188,7 @@ def _is_low(meter: Meter) -> bool:
     return meter.granted - meter.owed < (meter.rule.limit_nano_usd - meter.spent) // LOW
 
 
-def _request(meter: Meter, want: int | None, *, asks: bool = False, gives_back: bool = False) -> Request:
+def _request(meter: Meter, want: int | None, *, asked: int = 0, gives_back: bool = False) -> Request:
     period = meter.period
     return Request(
         rule=meter.rule,
@@ -185,7 +197,10 @@ def _request(meter: Meter, want: int | None, *, asks: bool = False, gives_back: 
         ends_at=period.ends_at,
         owed=meter.owed,
         want=want,
-        asks=asks,
+        # What is taken ahead of need is nobody's loss.
+        asks=bool(want),
+        asked=asked,
+        hopes=meter.hopes if want else 0,
         gives_back=gives_back,
     )
 

@@ -20,21 +20,27 @@ class Meter:
     granted: what this process may spend without asking. used: what its calls have cost. shipped: the part of `used`
     that is in the database. reserved: set aside for calls in flight; 0 when there are none. elsewhere: what the
     database showed, at the last look, as spent by anybody but for this process's own part. is_known: the database
-    has been asked once.
+    has been asked once. said: thresholds that have been told. touched: used since it was last filled up. hopes: what
+    calls that wait for a grant need together. turn: held by the one that asks for all of them; lock: by whoever
+    changes the grant. refused, refused_at: the last amount that nobody had room for, and when (monotonic seconds).
     """
 
     __slots__ = (
         "elsewhere",
         "granted",
+        "hopes",
         "is_known",
         "lock",
         "period",
         "pool",
+        "refused",
+        "refused_at",
         "reserved",
         "rule",
         "said",
         "shipped",
         "touched",
+        "turn",
         "used",
     )
 
@@ -50,6 +56,10 @@ class Meter:
         self.is_known = False
         self.touched = True
         self.said: set[int] = set()
+        self.hopes = 0
+        self.refused = 0
+        self.refused_at = 0.0
+        self.turn = asyncio.Lock()
         self.lock = asyncio.Lock()
 
     @property
@@ -78,6 +88,14 @@ class Meter:
         """Whether this much more is past the limit for certain: what is spent stays spent."""
         limit = self.rule.limit_nano_usd
         return self.rule.is_hard and (self.spent >= limit or self.spent + nano_usd > limit)
+
+    def refuse(self, nano_usd: int, now: float) -> None:
+        """Notes that nobody has room for this much."""
+        self.refused, self.refused_at = nano_usd, now
+
+    def is_refused(self, nano_usd: int, since: float) -> bool:
+        """Whether somebody asked for this much or less since then, and was refused."""
+        return self.refused_at >= since and nano_usd >= self.refused
 
     def exceeded(self) -> BudgetExceeded:
         """What a caller is told."""

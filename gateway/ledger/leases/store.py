@@ -35,7 +35,8 @@ class Request(Value, frozen=True):
     """What a replica asks of a pool.
 
     owed: what its calls have cost over the period and what is set aside for those in flight. want: how much more it
-    needs now; None just looks. asks: others are to give back when there is too little. gives_back: it keeps only what
+    needs now; None just looks. hopes: what it would like in all. asks: others are to give back when there is too
+    little. asked: what an earlier request for the same got as `asked`, 0 for the first. gives_back: it keeps only what
     it needs, and has seen that others want.
     """
 
@@ -46,6 +47,8 @@ class Request(Value, frozen=True):
     owed: int
     want: int | None = None
     asks: bool = False
+    asked: int = 0
+    hopes: int = 0
     gives_back: bool = False
 
 
@@ -53,7 +56,8 @@ class Granted(Value, frozen=True):
     """How a pool stands after a request, in nano-dollars.
 
     spent: by rows of everybody. others: what other replicas hold and have no rows for. shipped: the part of `spent`
-    that is this replica's. waits: live replicas that have not yet given back what they do not need.
+    that is this replica's. asked: the number of the question to the others, 0 when none was put. waits: live replicas
+    that have not answered it yet by giving back what they do not need.
     """
 
     granted: int
@@ -61,6 +65,7 @@ class Granted(Value, frozen=True):
     others: int
     shipped: int
     waits: int
+    asked: int = 0
 
 
 class Seen(Value, frozen=True):
@@ -94,21 +99,25 @@ class LeaseStore:
         pool = await self._pool(session, request)
         own = await self._lease(session, request.pool, replica)
         spent = pool.base_nano_usd + pool.spent_nano_usd
-        others, waits = await self._others(session, request.pool, replica, pool.wanted)
+        others = await self._others(session, request.pool, replica)
         granted = request.owed if request.gives_back else max(own.granted_nano_usd, request.owed)
         seen = pool.wanted if request.gives_back else own.seen
+        asked = waits = 0
         if request.rule.is_hard and request.want is not None:
             left = request.rule.limit_nano_usd - spent - others - max(0, granted - own.shipped_nano_usd)
             need = request.owed + request.want - granted
             if need <= left:
-                granted += max(0, need, min(left, left // (PART * live)))
+                granted += max(0, need, min(left, max(request.hopes, left // (PART * live))))
             elif others and request.asks:
-                seen = pool.wanted + 1
-                await session.execute(update(_POOLS).where(_POOLS.c.id == request.pool).values(wanted=seen))
-                waits = await self._waiting(session, request.pool, replica, seen)
+                asked = request.asked
+                if not asked:
+                    seen = asked = pool.wanted + 1
+                    await session.execute(update(_POOLS).where(_POOLS.c.id == request.pool).values(wanted=asked))
+                # Answers to one's own question count: under load somebody always has a newer one.
+                waits = await self._waiting(session, request.pool, replica, asked)
         mine = (_LEASES.c.pool_id == request.pool) & (_LEASES.c.replica == replica)
         await session.execute(update(_LEASES).where(mine).values(granted_nano_usd=granted, seen=seen))
-        return Granted(granted, spent, others, own.shipped_nano_usd, waits)
+        return Granted(granted, spent, others, own.shipped_nano_usd, waits, asked)
 
     async def _pool(self, session: AsyncSession, request: Request) -> Any:
         query = select(_POOLS).where(_POOLS.c.id == request.pool).with_for_update()
@@ -153,18 +162,17 @@ class LeaseStore:
         await session.execute(self._insert(_LEASES).values(_lease_row(pool, replica)).on_conflict_do_nothing())
         return (await session.execute(query)).one()
 
-    async def _others(self, session: AsyncSession, pool: str, replica: str, wanted: int) -> tuple[int, int]:
+    async def _others(self, session: AsyncSession, pool: str, replica: str) -> int:
         held = _LEASES.c.granted_nano_usd - _LEASES.c.shipped_nano_usd
         query = select(func.sum(case((held > 0, held), else_=0)))
         query = query.where(_LEASES.c.pool_id == pool, _LEASES.c.replica != replica)
-        others = int((await session.execute(query)).scalar_one() or 0)
-        return others, await self._waiting(session, pool, replica, wanted) if others else 0
+        return int((await session.execute(query)).scalar_one() or 0)
 
-    async def _waiting(self, session: AsyncSession, pool: str, replica: str, wanted: int) -> int:
+    async def _waiting(self, session: AsyncSession, pool: str, replica: str, asked: int) -> int:
         query = select(func.count()).select_from(_LEASES).join(_REPLICAS, _REPLICAS.c.id == _LEASES.c.replica)
         held = _LEASES.c.granted_nano_usd > _LEASES.c.shipped_nano_usd
         query = query.where(_LEASES.c.pool_id == pool, _LEASES.c.replica != replica, held)
-        query = query.where(_LEASES.c.seen < wanted, _REPLICAS.c.closed_at.is_(None))
+        query = query.where(_LEASES.c.seen < asked, _REPLICAS.c.closed_at.is_(None))
         return int((await session.execute(query)).scalar_one())
 
     async def look(self, replica: str, pools: Sequence[str]) -> list[Seen]:
