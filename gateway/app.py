@@ -126,7 +126,10 @@ class Gateway:
     def _make_accounts(self) -> Accounts:
         found = self.settings
         prices, observe = self.loaded.prices, self.observer.observe
-        return Accounts(self.database, found.data / "journal", prices, observe, self.clock, found.durability, AWAY)
+        made = Accounts(self.database, found.data / "journal", prices, observe, self.clock, found.durability, AWAY)
+        if found.redis_url is not None:
+            made.share_limits_through(found.redis_url)
+        return made
 
     def _make_library(self) -> Library:
         return Library(

@@ -34,6 +34,7 @@ class Settings(Value, frozen=True):
     drain_delay_seconds: float = 0.0
     workers: int = 1
     durability: Durability = "journal"
+    redis_url: str | None = None
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -82,6 +83,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,
         durability=DURABILITIES.get(durability, "journal"),
+        redis_url=secret(environment.get("GATEWAY_REDIS_URL"), environment, faults, "GATEWAY_REDIS_URL"),
     )
     if faults:
         raise BadConfiguration(faults)

@@ -1,7 +1,9 @@
 """The books of one process: every part of them, built once, started and stopped together."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gateway.core.clock import Clock
 from gateway.core.event import UsageEvent
@@ -48,6 +50,15 @@ class Accounts:
         self.ledger = Ledger(self.journal, durable, lender, self.limits, prices, observe, clock)
         self.shipper = Shipper(self.ledger, self.store, observe, self.leases)
         self.watch = Watch(lender, self.limits, self.rules, self.leases, replica, clock)
+        self._pot: Any = None
+
+    def share_limits_through(self, redis_url: str) -> None:
+        """Has parts of limits that a replica does not use go to others. Raises BadConfiguration for a bad URL.
+
+        The client's library is imported here: it takes 0.1 s, and most gateways have no Redis.
+        """
+        self._pot = importlib.import_module("gateway.ledger.leases.pot").Pot(redis_url)
+        self.watch.borrow_through(self._pot)
 
     async def _intend(self, records: Mapping[str, bytes]) -> None:
         await self.leases.intend(self.journal.process, records)
@@ -56,5 +67,7 @@ class Accounts:
         """Ships what is left, gives back what is leased, and closes the journal; removes it when all is shipped."""
         await self.shipper.stop()
         self.journal.close()
+        if self._pot is not None:
+            await self._pot.close()
         if self.journal.all_settled and not self.shipper.pending_events:
             self.journal.remove()

@@ -1,7 +1,7 @@
 """Requests, tokens and calls at once: how fast an organisation, a team or a key may go."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gateway.core.call import Principal
 from gateway.core.errors import RateLimited
@@ -11,19 +11,25 @@ MINUTE = 60.0
 
 
 class Bucket:
-    """A part of a limit per minute, refilled steadily. `left` may be below 0: what was used is used."""
+    """A part of a limit per minute, refilled steadily. `left` may be below 0: what was used is used.
 
-    __slots__ = ("at", "left", "size")
+    used_at: when somebody took of it last, monotonic seconds.
+    """
+
+    __slots__ = ("at", "left", "size", "used_at")
 
     def __init__(self, size: float, now: float) -> None:
         self.size = size
         self.left = size
         self.at = now
+        self.used_at = now
 
     def has(self, amount: float, now: float) -> bool:
         """Whether this much can be taken now."""
         if now > self.at:
-            self.left = min(self.size, self.left + (now - self.at) * self.size / MINUTE)
+            # What was borrowed may stand above the part; it is not refilled there.
+            refilled = self.left + (now - self.at) * self.size / MINUTE
+            self.left = max(self.left, min(self.size, refilled))
             self.at = now
         return self.left >= amount
 
@@ -102,6 +108,15 @@ class Limits:
             found = self._of[who] = tuple(self._gates[pair] for pair in named if pair in self._gates)
         return found
 
+    def buckets(self) -> Iterator[tuple[str, Bucket, int]]:
+        """Every limit per minute: its name, this process's part, and the whole."""
+        for (scope, name), gate in self._gates.items():
+            rule = gate.rule
+            if gate.requests is not None and rule.requests_per_minute is not None:
+                yield f"{scope}:{name}:requests", gate.requests, rule.requests_per_minute
+            if gate.tokens is not None and rule.tokens_per_minute is not None:
+                yield f"{scope}:{name}:tokens", gate.tokens, rule.tokens_per_minute
+
     def enter(self, gates: tuple[Gate, ...], tokens: int, now: float) -> None:
         """Takes a call's place in all of them, or in none. Raises RateLimited (429)."""
         for gate in gates:
@@ -118,15 +133,17 @@ class Limits:
             gate.in_flight += 1
             if gate.requests is not None:
                 gate.requests.left -= 1
+                gate.requests.used_at = now
             if gate.tokens is not None:
                 gate.tokens.left -= tokens
+                gate.tokens.used_at = now
 
     def leave(self, gates: tuple[Gate, ...], taken: int, used: int) -> None:
         """Gives a call's place back, and what of its tokens it did not use; or takes what it used beyond them."""
         for gate in gates:
             gate.in_flight -= 1
             if gate.tokens is not None:
-                gate.tokens.left = min(gate.tokens.size, gate.tokens.left + taken - used)
+                gate.tokens.left += taken - used
 
     def _told(self, gate: Gate, what: str, limit: int, left: int, wait: float) -> RateLimited:
         rule = gate.rule

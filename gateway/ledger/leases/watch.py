@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from gateway.core.clock import Clock
+from gateway.ledger.leases.borrow import Borrower, MovesParts
 from gateway.ledger.leases.defined.store import RuleStore
 from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
@@ -16,6 +17,7 @@ RULES_SECONDS = 0.4
 WANTED_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 5.0
+BORROW_SECONDS = 0.05
 # A database that hangs must not hang what else there is to do.
 PATIENCE_SECONDS = 10.0
 
@@ -38,6 +40,11 @@ class Watch:
         self._version = -1
         self._defined: list[BudgetRule] = []
         self._teams: dict[str, int | None] = {}
+        self._borrower: Borrower | None = None
+
+    def borrow_through(self, pot: MovesParts) -> None:
+        """Has parts of limits moved between replicas through a pot."""
+        self._borrower = Borrower(self._limits, pot, self._clock)
 
     def know_teams(self, budgets: Mapping[str, int | None]) -> None:
         """Takes over the monthly budgets that stand with teams, in nano-dollars; None is no budget."""
@@ -68,7 +75,9 @@ class Watch:
 
             return name, repeat
 
+        borrows = [repeated("limit_borrow", self._borrower.pass_once, BORROW_SECONDS)] if self._borrower else []
         return [
+            *borrows,
             repeated("budget_rules", self._read_rules, RULES_SECONDS),
             repeated("budget_give_back", self._lender.give_back, WANTED_SECONDS),
             repeated("budget_fill", self._lender.fill, WANTED_SECONDS),
