@@ -15,6 +15,7 @@ from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
+from gateway.identity.permitted import open_arms, permitted
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
 from gateway.policy.decide import Policy
@@ -33,13 +34,14 @@ NOBODY = Principal(team="none", key_id="", key_name="")
 class Admitted:
     """What is known of a request so far, for the books of a refusal."""
 
-    __slots__ = ("call", "decision", "facts", "inbound", "principal")
+    __slots__ = ("arms", "call", "decision", "facts", "inbound", "principal")
 
     def __init__(self, inbound: Inbound) -> None:
         self.inbound = inbound
         self.principal = NOBODY
         self.call = Call(inbound=inbound, endpoint="passthrough", model="")
         self.decision: Decision | None = None
+        self.arms: tuple[Arm, ...] = ()
         self.facts: Facts | None = None
 
 
@@ -86,7 +88,7 @@ class Pipeline:
         try:
             sent = await self.sender.send(
                 call,
-                decision.arms,
+                admitted.arms,
                 lambda arm: self.paths.prepare(call, principal, decision, arm, facts, upstreams),
                 entry,
                 lease,
@@ -113,7 +115,8 @@ class Pipeline:
         """Who, what, which way, and is there money: or a refusal."""
         policy, inbound = self.policy, admitted.inbound
         admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
-        admitted.call = call = read_call(inbound)
+        admitted.call = read_call(inbound)
+        admitted.call = call = permitted(admitted.call, principal)
         now = self.clock.wall()
         budget_used = self.ledger.budgets.used_ratio(principal.team, now)
         facts = Facts(now, utc_day(now), random.random(), budget_used)  # noqa: S311  # a share, not a secret
@@ -122,6 +125,7 @@ class Pipeline:
         )
         if admitted.decision.refusal is not None:
             raise PolicyRefused(admitted.decision.refusal)
+        admitted.arms = open_arms(admitted.decision, principal)
         if admitted.decision.parameters is not None:
             admitted.call = call = bounded(call, admitted.decision.parameters)
         return self.ledger.open(call, principal, admitted.decision, admitted.facts)

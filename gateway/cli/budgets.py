@@ -5,7 +5,7 @@ from typing import Any
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
-from gateway.cli.place import database, identity, run, settings
+from gateway.cli.place import actor, database, identity, run, settings
 from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd, usd_text
 
@@ -71,7 +71,7 @@ def list_(*, json: bool = False) -> None:
 def _change(team: str, nano: int | None, *, json: bool) -> None:
     async def work() -> Any:
         async with identity(settings()) as store:
-            return await store.set_budget(team, nano)
+            return await store.set_budget(team, nano, actor=actor())
 
     changed = run(work())
     if json:

@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from gateway import __version__
-from gateway.cli import budgets, db, keys, knowledge, policy, prices, serve, teams, upstream, usage
+from gateway.cli import (
+    audit,
+    budgets,
+    db,
+    keys,
+    knowledge,
+    members,
+    policy,
+    prices,
+    roles,
+    serve,
+    teams,
+    upstream,
+    usage,
+)
 from gateway.core.errors import BadConfiguration, GatewayError
 
 # sysexits.h: something was found in an unconfigured or misconfigured state.
@@ -18,7 +32,7 @@ USAGE = 2
 def build() -> App:
     """The command tree."""
     app = App(name="gateway", version=__version__, help="Switchyard: a self-hosted model gateway.")
-    for module in (serve, upstream, policy, teams, keys, budgets, knowledge, usage, prices, db):
+    for module in (serve, upstream, policy, teams, keys, budgets, roles, members, audit, knowledge, usage, prices, db):
         module.register(app)
     return app
 

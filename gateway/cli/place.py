@@ -21,6 +21,18 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work)
 
 
+def actor() -> str:
+    """Who runs this command, for the audit log: by the account, which no variable can claim."""
+    import os
+    import pwd
+
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        # An image may run under a number that has no name.
+        return f"cli:{os.getuid()}"
+
+
 def make_data_folder(found: Settings) -> None:
     """Makes the folder that everything is kept in. Raises BadConfiguration when it cannot be had."""
     try:
@@ -52,3 +64,13 @@ async def identity(found: Settings) -> AsyncIterator[Any]:
 
     async with database(found) as opened:
         yield IdentityStore(opened, read_pepper(found.data, found.pepper))
+
+
+@asynccontextmanager
+async def access(found: Settings) -> AsyncIterator[Any]:
+    """Role keys and members."""
+    from gateway.identity.access.store import AccessStore
+    from gateway.identity.pepper import read_pepper
+
+    async with database(found) as opened:
+        yield AccessStore(opened, read_pepper(found.data, found.pepper))

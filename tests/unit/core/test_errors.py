@@ -24,6 +24,7 @@ def test_infrastructure_trouble_never_looks_like_the_callers_fault() -> None:
         "upstream_timeout",
         "knowledge_unavailable",
         "accounting_unavailable",
+        "budget_unverifiable",
         "draining",
         "not_ready",
     }
