@@ -90,10 +90,10 @@ async def _seed(url: str, keys: int, teams: int) -> str:
         await upgrade(database)
         store = IdentityStore(database, PEPPER.encode())
         budget = 1_000_000 * 10**9
-        await store.create_team("bench", "", budget)
+        await store.create_team("bench", "", budget, actor="admin")
         for number in range(teams - 1):
-            await store.create_team(f"team-{number}", "", budget)
-        text, _ = await store.create_key("bench", "bench")
+            await store.create_team(f"team-{number}", "", budget, actor="admin")
+        text, _ = await store.create_key("bench", "bench", actor="admin")
         # Straight into the table: making them one by one would take longer than measuring them.
         for start in range(0, keys - 1, ROWS_AT_ONCE):
             count = min(ROWS_AT_ONCE, keys - 1 - start)

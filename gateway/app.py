@@ -22,20 +22,20 @@ from gateway.core.money import nano_from_usd
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
-from gateway.http.admin import Admin
+from gateway.http.admin.needs import Admin
+from gateway.http.auth import Doors
 from gateway.http.health import Health
 from gateway.http.log import CallLog
 from gateway.http.models import Models
 from gateway.http.proxy import Proxy
 from gateway.http.server import make_litestar
-from gateway.identity.keys import KeyRing
-from gateway.identity.pepper import read_pepper
-from gateway.identity.store import IdentityStore
+from gateway.identity.store import Team
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
+from gateway.known import Known
 from gateway.ledger.accounts import Accounts
 from gateway.ledger.entry import OPERATOR
 from gateway.ledger.retrieval import book_retrieval
@@ -57,7 +57,6 @@ from gateway.upstream.transport import Http1Transport
 from gateway.upstream.upstreams import Upstream, Upstreams
 
 POLL_SECONDS = 0.25
-KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 EXAMPLES_AGAIN_SECONDS = 15.0
@@ -85,9 +84,9 @@ class Gateway:
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.database = Database(settings.database_url)
-        pepper = read_pepper(settings.data, settings.pepper)
-        self.identity = IdentityStore(self.database, pepper)
-        self.keys = KeyRing(pepper)
+        self.known = Known(self.database, settings, self.clock, self._know_teams)
+        self.identity, self.keys = self.known.identity, self.known.keys
+        self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
         self.accounts = self._make_accounts()
         self.books, self.ledger, self.shipper = self.accounts.store, self.accounts.ledger, self.accounts.shipper
         self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
@@ -116,7 +115,6 @@ class Gateway:
         )
         self.ready = False
         self._signature = signature(settings.policies, training_files(self.loaded).values())
-        self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
         self._replaced = asyncio.Event()
@@ -141,11 +139,10 @@ class Gateway:
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.books, self.pipeline, self.settings.admin_key)
+        admin = Admin(self.identity, self.known.access, self.books, self.pipeline)
         health = Health(self.not_ready, self.exposed(), self.refresh)
-        return make_litestar(
-            self.proxy, admin, health, self._lifespan, serve_metrics=self.settings.metrics_port is None
-        )
+        serve_metrics = self.settings.metrics_port is None
+        return make_litestar(self.proxy, self.doors, admin, health, self._lifespan, serve_metrics=serve_metrics)
 
     def exposed(self) -> CollectorRegistry:
         """What a scrape reads: this process's registry, or that of all workers together."""
@@ -174,14 +171,14 @@ class Gateway:
         await upgrade(self.database)
         await self._declare_teams()
         await self.shipper.recover()
-        await self._load_identity()
+        await self.known.load()
         await self.accounts.watch.start()
         await self._load_shadows()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
         self.shipper.start()
         self._task("policies", self._watch_policies)
-        self._task("identity", self._watch_identity)
+        self._task("identity", self.known.watch)
         self._task("gauges", self._tick)
         for name, work in self.accounts.watch.works(AWAY):
             self._task(name, work)
@@ -208,6 +205,7 @@ class Gateway:
         for transport in self.transports.values():
             await transport.close()
         await self.poster.close()
+        await self.doors.fetcher.close()
         await self.accounts.stop()
         await self.database.close()
         self.call_log.flush()
@@ -302,7 +300,8 @@ class Gateway:
     async def _declare_teams(self) -> None:
         for name, entry in self.loaded.rulebook.teams.teams.items():
             limit = None if entry.monthly_budget_usd is None else nano_from_usd(str(entry.monthly_budget_usd))
-            await self.identity.declare_team(name, entry.title, limit)
+            organisation = entry.organisation or ""
+            await self.identity.declare_team(name, entry.title, limit, organisation=organisation, actor="policy")
 
     async def _prepare_tasks(self) -> None:
         """Has the examples of training files embedded, those of each policy anew; words serve until then."""
@@ -319,21 +318,8 @@ class Gateway:
     def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
         self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
 
-    async def _watch_identity(self) -> None:
-        while True:
-            await asyncio.sleep(KEYS_SECONDS)
-            try:
-                if await self.identity.version() != self._identity_version:
-                    await self._load_identity()
-            except (SQLAlchemyError, OSError) as fault:
-                # Known keys go on working; who revokes a key while the database is away cannot be heard.
-                log.warning("identity_unreadable", extra={"fields": {"error": type(fault).__name__}})
-
-    async def _load_identity(self) -> None:
-        version, keys, teams = await self.identity.load()
-        self.keys.replace(keys)
+    def _know_teams(self, teams: list[Team]) -> None:
         self.accounts.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
-        self._identity_version = version
 
     async def _load_shadows(self) -> None:
         now = self.clock.wall()

@@ -15,6 +15,7 @@ from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
+from gateway.identity.permitted import open_arms, permitted
 from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
@@ -122,7 +123,8 @@ class Pipeline:
         """Who, what, which way, and is there money: or a refusal."""
         policy, inbound = self.policy, admitted.inbound
         admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
-        admitted.call = call = read_call(inbound)
+        admitted.call = read_call(inbound)
+        admitted.call = call = permitted(admitted.call, principal)
         now = self.clock.wall()
         admitted.admission = admission = self.ledger.admit(call, principal, now)
         facts = Facts(now, utc_day(now), random.random(), admission.used_ratio)  # noqa: S311  # a share, not a secret
@@ -131,9 +133,10 @@ class Pipeline:
         )
         if admitted.decision.refusal is not None:
             raise PolicyRefused(admitted.decision.refusal)
+        arms = open_arms(admitted.decision, principal)
         if admitted.decision.parameters is not None:
             admitted.call = call = bounded(call, admitted.decision.parameters)
-        return await self.ledger.open(call, principal, admitted.decision, admitted.facts, admission)
+        return await self.ledger.open(call, principal, admitted.decision, admitted.facts, admission, arms)
 
 
 def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm, request_id: str) -> Headers:

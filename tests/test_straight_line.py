@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import CodeType, FrameType
@@ -18,8 +19,8 @@ from tests.fakes.scripted_server import Visit, scripted
 PACKAGE = str(Path(gateway.__file__).parent)
 # What it is today, so that it cannot grow unseen; the architecture's aims are 12 files and 60 functions.
 # A bare Litestar handler runs 53 functions of Litestar's own.
-MOST_FILES = 41
-MOST_FUNCTIONS = 162
+MOST_FILES = 42
+MOST_FUNCTIONS = 164
 WARM_UP = 5
 MEASURED = 10
 
@@ -102,10 +103,10 @@ async def measured(tmp_path: Path, upstream_url: str) -> Line:
             async with asyncio.timeout(20):
                 while not server.started:
                     await asyncio.sleep(0.01)
-                await built.identity.create_team("support", "", None)
-                key, _ = await built.identity.create_key("support", "k")
+                await built.identity.create_team("support", "", None, actor="admin")
+                key, _ = await built.identity.create_key("support", "k", actor="admin")
                 _, keys, _ = await built.identity.load()
-                built.keys.replace(keys)
+                built.keys.replace(keys, time.time())
                 return await _shortest(listener.getsockname()[1], key)
         finally:
             server.should_exit = True

@@ -95,8 +95,8 @@ async def _round(replicas: list[Switchyard], url: str, server: object, number: i
     team = f"round-{number}"
     database = Database(url)
     people = IdentityStore(database, PEPPER.encode())
-    await people.create_team(team, "", PAYABLE * COST)
-    key, _ = await people.create_key(team, "k")
+    await people.create_team(team, "", PAYABLE * COST, actor="bench")
+    key, _ = await people.create_key(team, "k", actor="bench")
     await asyncio.sleep(1.5)  # every worker of both replicas has read the new team by then
     body = json.dumps(
         {"model": MODEL, "max_tokens": OUTPUT, "messages": [{"role": "user", "content": "Count to 500"}]}

@@ -52,7 +52,7 @@ def set_(
             if scope == "team":
                 await store.team(name)
             if not extras and team_month((await rules.load())[1], name) is None:
-                return await store.set_budget(name, nano)
+                return await store.set_budget(name, nano, actor=actor())
             thresholds = tuple(threshold or ())
             rule = BudgetRule("", scope, name, window, time_zone, nano, not soft, thresholds, webhook)
             return await rules.set_budget(rule, actor())
@@ -87,7 +87,7 @@ def lift(name: str, *, json: bool = False) -> None:
             rules = RuleStore(opened)
             if name.startswith("bud_"):
                 return await rules.remove_budget(name, actor())
-            lifted = await store.set_budget(name, None)
+            lifted = await store.set_budget(name, None, actor=actor())
             defined = team_month((await rules.load())[1], name)
             if defined is not None:
                 await rules.remove_budget(defined.id, actor())

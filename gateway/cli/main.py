@@ -6,7 +6,22 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from gateway import __version__
-from gateway.cli import budgets, db, keys, knowledge, limits, policy, prices, serve, teams, upstream, usage
+from gateway.cli import (
+    audit,
+    budgets,
+    db,
+    keys,
+    knowledge,
+    limits,
+    members,
+    policy,
+    prices,
+    roles,
+    serve,
+    teams,
+    upstream,
+    usage,
+)
 from gateway.core.errors import BadConfiguration, GatewayError
 
 # sysexits.h: something was found in an unconfigured or misconfigured state.
@@ -18,7 +33,23 @@ USAGE = 2
 def build() -> App:
     """The command tree."""
     app = App(name="gateway", version=__version__, help="Switchyard: a self-hosted model gateway.")
-    for module in (serve, upstream, policy, teams, keys, budgets, limits, knowledge, usage, prices, db):
+    modules = (
+        serve,
+        upstream,
+        policy,
+        teams,
+        keys,
+        budgets,
+        limits,
+        roles,
+        members,
+        audit,
+        knowledge,
+        usage,
+        prices,
+        db,
+    )
+    for module in modules:
         module.register(app)
     return app
 

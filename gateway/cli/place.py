@@ -1,8 +1,6 @@
 """Where commands find the gateway's things: settings, database, policies."""
 
 import asyncio
-import getpass
-import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -24,11 +22,14 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def actor() -> str:
-    """Who is at the command line, for the audit log."""
+    """Who runs this command, for the audit log: by the account, which no variable can claim."""
+    import os
+    import pwd
+
     try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):
-        # A container's user need not have a name.
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        # An image may run under a number that has no name.
         return f"cli:{os.getuid()}"
 
 
@@ -63,3 +64,13 @@ async def identity(found: Settings) -> AsyncIterator[Any]:
 
     async with database(found) as opened:
         yield IdentityStore(opened, read_pepper(found.data, found.pepper))
+
+
+@asynccontextmanager
+async def access(found: Settings) -> AsyncIterator[Any]:
+    """Role keys and members."""
+    from gateway.identity.access.store import AccessStore
+    from gateway.identity.pepper import read_pepper
+
+    async with database(found) as opened:
+        yield AccessStore(opened, read_pepper(found.data, found.pepper))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from gateway.cli.output import say
-from gateway.cli.place import identity, run
+from gateway.cli.place import actor, identity, run
 from gateway.core.errors import BadConfiguration, Conflict
 from gateway.core.settings import Settings, read_settings
 from gateway.identity.keys import PREFIX
@@ -47,11 +47,11 @@ async def _sample_key(found: Settings) -> str:
     path = found.data / KEY_FILE
     async with identity(found) as store:
         try:
-            await store.create_team(TEAM, "Sample team")
+            await store.create_team(TEAM, "Sample team", actor=actor())
         except Conflict:
             if path.exists():
                 return path.read_text(encoding="ascii").strip()
-        key, _ = await store.create_key(TEAM, "sample", debug=True)
+        key, _ = await store.create_key(TEAM, "sample", debug=True, actor=actor())
     _write_secret(path, key)
     return str(key)
 

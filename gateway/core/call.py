@@ -34,13 +34,20 @@ class Inbound(Value, frozen=True):
 
 
 class Principal(Value, frozen=True):
-    """Who is calling: a team by one of its keys. Made only by `identity`."""
+    """Who is calling: a team by one of its keys. Made only by `identity`.
+
+    organisation: the team's, "" for none. allowed_models: names, or their beginnings with `*` after them;
+    allowed_paths: of the gateway; empty is all. metadata: the key's own, a part of every call's.
+    """
 
     team: str
     key_id: str
     key_name: str
     debug: bool = False
     organisation: str = ""
+    allowed_models: tuple[str, ...] = ()
+    allowed_paths: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 class Turn(Value, frozen=True):

@@ -37,6 +37,10 @@ class UnknownKey(GatewayError):
     status, kind, code = 401, "invalid_request_error", "invalid_api_key"
 
 
+class SignInRefused(GatewayError):
+    status, kind, code = 401, "invalid_request_error", "sign_in_refused"
+
+
 class NotPermitted(GatewayError):
     status, kind, code = 403, "permission_error", "not_permitted"
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from gateway.core.errors import BadConfiguration
 from gateway.core.values import Value
@@ -18,8 +19,20 @@ Durability = Literal["journal", "fsync", "database"]
 DURABILITIES: dict[str, Durability] = {"journal": "journal", "fsync": "fsync", "database": "database"}
 
 
+class SignInSettings(Value, frozen=True):
+    """How people sign in by OpenID Connect. client_secret: None for a public client. public_url: without a path."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None
+    public_url: str
+
+
 class Settings(Value, frozen=True):
-    """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver."""
+    """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver.
+
+    keys_max_age_seconds: how long known keys work while the database is away. sign_in: None when nobody signs in.
+    """
 
     policies: Path
     data: Path
@@ -35,6 +48,9 @@ class Settings(Value, frozen=True):
     workers: int = 1
     durability: Durability = "journal"
     redis_url: str | None = None
+    keys_max_age_seconds: float = 3600.0
+    metrics_auth: bool = False
+    sign_in: SignInSettings | None = None
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -84,10 +100,57 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         workers=workers,
         durability=DURABILITIES.get(durability, "journal"),
         redis_url=secret(environment.get("GATEWAY_REDIS_URL"), environment, faults, "GATEWAY_REDIS_URL"),
+        keys_max_age_seconds=float(number("GATEWAY_KEYS_MAX_AGE_SECONDS", 3600) or 0),
+        metrics_auth=_switch(environment, "GATEWAY_METRICS_AUTH", faults),
+        sign_in=_sign_in(environment, faults),
     )
+    if settings.metrics_auth and settings.metrics_port is not None:
+        faults.append("GATEWAY_METRICS_AUTH guards the main port; leave GATEWAY_METRICS_PORT out beside it.")
     if faults:
         raise BadConfiguration(faults)
     return settings
+
+
+def _switch(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = environment.get(name) or "false"
+    if text not in {"true", "false"}:
+        faults.append(f"{name} is {text!r}; it must be true or false.")
+    return text == "true"
+
+
+def _sign_in(environment: Mapping[str, str], faults: list[str]) -> SignInSettings | None:
+    issuer, client = environment.get("GATEWAY_OIDC_ISSUER"), environment.get("GATEWAY_OIDC_CLIENT_ID")
+    if not issuer and not client:
+        return None
+    public = (environment.get("GATEWAY_PUBLIC_URL") or "").rstrip("/")
+    for name, text in (
+        ("GATEWAY_OIDC_ISSUER", issuer),
+        ("GATEWAY_OIDC_CLIENT_ID", client),
+        ("GATEWAY_PUBLIC_URL", public),
+    ):
+        if not text:
+            faults.append(f"{name} is not set; signing in by OIDC needs it.")
+    for name, text in (("GATEWAY_OIDC_ISSUER", issuer), ("GATEWAY_PUBLIC_URL", public)):
+        if text and not is_safe_url(text):
+            faults.append(f"{name} is {text!r}; it must begin with https:// (http:// only for this machine).")
+    if public and urlsplit(public).path:
+        faults.append(f"GATEWAY_PUBLIC_URL is {public!r}; it must end with the host or its port.")
+    secret_text = environment.get("GATEWAY_OIDC_CLIENT_SECRET")
+    client_secret = secret(secret_text, environment, faults, "GATEWAY_OIDC_CLIENT_SECRET")
+    return SignInSettings(issuer or "", client or "", client_secret, public)
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what is sent to this address cannot be read under way: https, or this very machine."""
+    try:
+        split = urlsplit(url)
+        host = split.hostname
+    except ValueError:
+        return False
+    plain = split.query or split.fragment or split.username is not None or any(mark in url for mark in "?#@ ")
+    return (
+        bool(host) and not plain and (split.scheme == "https" or (split.scheme == "http" and is_loopback(host or "")))
+    )
 
 
 def _weak(key: str) -> list[str]:

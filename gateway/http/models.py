@@ -10,6 +10,7 @@ from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
 from gateway.core.errors import ModelNotFound, RouteNotFound
 from gateway.identity.keys import KeyRing
+from gateway.identity.permitted import names_model
 from gateway.pipeline import Pipeline
 from gateway.policy.catalogue import ANY, AUTO, COLLECTION, Catalogue
 from gateway.relay import Caller
@@ -57,10 +58,13 @@ class Models:
             *known,
             *(model for model in foreign if model.get("id") not in {own["id"] for own in known}),
         ]
+        listed = [model for model in listed if names_model(principal, str(model.get("id", "")))]
+        body: object
         if not name:
-            body: object = {"object": "list", "data": listed}
+            body = {"object": "list", "data": listed}
         else:
-            body = next((model for model in listed if model.get("id") == name), None) or version_of(catalogue, name)
+            found = next((model for model in listed if model.get("id") == name), None)
+            body = found or (version_of(catalogue, name) if names_model(principal, name) else None)
             if body is None:
                 message = f"The model {name!r} does not exist or you do not have access to it."
                 raise ModelNotFound(message, param="model")

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from litestar import Litestar, Request, Response, asgi
+from litestar import Litestar, Request, Response, Router, asgi
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 
 from gateway import __version__
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.ids import new_id
-from gateway.http.admin import Admin, admin_router
+from gateway.http.access import authorize, require_listed
+from gateway.http.admin.needs import Admin
+from gateway.http.admin.router import admin_router
+from gateway.http.auth import Doors, callback, login, logout, me
 from gateway.http.health import Health, healthz, metrics, readyz
 from gateway.http.proxy import Proxy
 from gateway.wire.errors import error_body
@@ -21,11 +24,33 @@ log = logging.getLogger("gateway.http")
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
-def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan, *, serve_metrics: bool) -> Litestar:
-    """The application. `/v1` is raw ASGI under Litestar's router: a routed handler costs 200 us more a call."""
+def make_litestar(
+    proxy: Proxy,
+    doors: Doors,
+    admin: Admin,
+    health: Health,
+    lifespan: Lifespan,
+    *,
+    serve_metrics: bool,
+) -> Litestar:
+    """The application. `/v1` is raw ASGI under Litestar's router: a routed handler costs 200 us more a call.
+
+    Raises ImproperlyConfiguredException for a route that is not in the table of `http/access.py`.
+    """
+    handlers: list[Any] = [
+        admin_router,
+        login,
+        callback,
+        me,
+        logout,
+        healthz,
+        readyz,
+        *([metrics] if serve_metrics else []),
+    ]
+    guarded = Router("/", route_handlers=handlers, guards=[authorize])
     mount = asgi("/v1", is_mount=True, copy_scope=False)(proxy.__call__)
     application = Litestar(
-        route_handlers=[mount, admin_router, healthz, readyz, *([metrics] if serve_metrics else [])],
+        route_handlers=[mount, guarded],
         lifespan=[lifespan],
         exception_handlers={GatewayError: _told, HTTPException: _http_told, Exception: _fault},
         openapi_config=OpenAPIConfig(title="Switchyard", version=__version__, path="/schema"),
@@ -34,6 +59,9 @@ def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan
     )
     application.state.admin = admin
     application.state.health = health
+    application.state.access = doors.access
+    application.state.doors = doors
+    require_listed(application)
     return application
 
 

@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Iterable
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.errors import MissingKey, NotReady, UnknownKey
@@ -10,6 +11,9 @@ from gateway.core.values import Value
 PREFIX = "sk-gw-"
 # What `keys list` shows of a key: enough to tell two apart, 32 bits of 256.
 SHOWN = len(PREFIX) + 6
+# Keys made since the database was last heard of are not known yet: only just after that is an unknown key a wrong one.
+FRESH_SECONDS = 2.0
+MAX_AGE_SECONDS = 3600.0
 
 
 class Key(Value, frozen=True):
@@ -31,21 +35,32 @@ def digest_of(pepper: bytes, key: str | bytes) -> bytes:
 
 
 class KeyRing:
-    """All live keys. `replace` swaps the whole table at once, so no call sees half of a change."""
+    """All live keys. `replace` swaps the whole table at once, so no call sees half of a change.
 
-    def __init__(self, pepper: bytes) -> None:
+    max_age_seconds: how long keys are good after the database last said that they are; until then it may be away.
+    """
+
+    def __init__(self, pepper: bytes, max_age_seconds: float = MAX_AGE_SECONDS) -> None:
         self._pepper = pepper
+        self._max_age_seconds = max_age_seconds
         self._keys: dict[bytes, Key] | None = None
+        self.confirmed_at = 0.0
 
-    def replace(self, keys: list[Key]) -> None:
-        """Takes over a new set of keys."""
+    def replace(self, keys: Iterable[Key], confirmed_at: float) -> None:
+        """Takes over a new set of keys. confirmed_at: when the database said so, in Unix seconds."""
         self._keys = {key.digest: key for key in keys}
+        self.confirmed_at = confirmed_at
+
+    def confirm(self, now: float) -> None:
+        """The database says that nothing has changed."""
+        self.confirmed_at = now
 
     def principal(self, inbound: Inbound, now: float) -> Principal:
         """Who sends this. now: Unix seconds.
 
-        Raises MissingKey or UnknownKey (401), and NotReady (503) before the keys were loaded once:
-        a database that is away must not look like a wrong key.
+        Raises MissingKey or UnknownKey (401). Raises NotReady (503) before the keys were loaded once, when they are
+        older than they may be, and for a key that may have been made while the database was away: that must not look
+        like a wrong key.
         """
         credential = _credential(inbound)
         if self._keys is None:
@@ -53,6 +68,12 @@ class KeyRing:
         if not credential:
             raise MissingKey("You didn't provide an API key. Send it as `Authorization: Bearer <key>`.")
         key = self._keys.get(hmac.digest(self._pepper, credential, "sha256"))
+        age = now - self.confirmed_at
+        if age > self._max_age_seconds or (key is None and age > FRESH_SECONDS):
+            raise NotReady(
+                f"The database of keys has not answered for {age:.0f} s; this key cannot be checked.",
+                retry_after_seconds=1,
+            )
         if key is None:
             raise UnknownKey(f"Incorrect API key provided: {_masked(credential)}.")
         if key.expires_at is not None and now >= key.expires_at:

@@ -20,6 +20,7 @@ class ApiKeyRow(SQLModel, table=True):
     """A key of a team. digest: HMAC-SHA256 under the pepper, hex. prefix: what may be shown.
 
     allowed_models, allowed_paths: JSON lists; empty is all. metadata: JSON object, part of every call's metadata.
+    lifetime_seconds: what it was made with, which a key in its place gets too; None has no end.
     """
 
     __tablename__ = "api_keys"
@@ -33,6 +34,7 @@ class ApiKeyRow(SQLModel, table=True):
     allowed_models: str = Field(default="[]", sa_column=Column(Text, nullable=False, server_default="[]"))
     allowed_paths: str = Field(default="[]", sa_column=Column(Text, nullable=False, server_default="[]"))
     meta: str = Field(default="{}", sa_column=Column("metadata", Text, nullable=False, server_default="{}"))
+    lifetime_seconds: float | None = None
     created_at: float
     expires_at: float | None = None
     revoked_at: float | None = None

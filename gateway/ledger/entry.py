@@ -90,16 +90,23 @@ class Ledger:
         return Admission(self.limits, gates, meters, tokens, self.budgets.used_ratio(meters))
 
     async def open(
-        self, call: Call, principal: Principal, decision: Decision, facts: Facts, admission: Admission = NOTHING
+        self,
+        call: Call,
+        principal: Principal,
+        decision: Decision,
+        facts: Facts,
+        admission: Admission = NOTHING,
+        permitted: tuple[Arm, ...] | None = None,
     ) -> "Entry":
         """An entry with the budgets reserved for the dearest arm.
 
-        Raises BudgetExceeded (429), BudgetUnverifiable (503), and Unpriced (403) when a hard budget is to keep what
-        has no price within it.
+        permitted: the arms that the caller's key may take; None for all of the decision's. Raises BudgetExceeded (429),
+        BudgetUnverifiable (503), and Unpriced (403) when a hard budget is to keep what has no price within it.
         """
-        meters, arms, ceiling = admission.meters, decision.arms, 0
+        arms = decision.arms if permitted is None else permitted
+        meters, ceiling = admission.meters, 0
         if meters:
-            arms, ceiling = self._payable(call, decision.arms, facts.today, meters)
+            arms, ceiling = self._payable(call, arms, facts.today, meters)
             if self.budgets.reserve(meters, ceiling) is not None:
                 await self.lender.reserve(meters, ceiling)
         return Entry(self, call, principal, decision, facts, ceiling, admission=admission, arms=arms)

@@ -9,9 +9,10 @@ from gateway.policy.models_file import Name
 
 
 class TeamEntry(Written):
-    """A team. monthly_budget_usd: a hard limit per UTC month; without it there is none."""
+    """A team. organisation: who it is a part of, if anybody. monthly_budget_usd: a hard limit per UTC month."""
 
     title: str = ""
+    organisation: Name | None = None
     monthly_budget_usd: Annotated[float, Field(ge=0, lt=9e9)] | None = None
 
 

@@ -48,6 +48,7 @@ def _widen(*, postgres: bool) -> None:
                 sa.Column("allowed_models", sa.Text(), nullable=False, server_default="[]"),
                 sa.Column("allowed_paths", sa.Text(), nullable=False, server_default="[]"),
                 sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"),
+                sa.Column("lifetime_seconds", sa.Float(), nullable=True),
             ],
         ),
         (

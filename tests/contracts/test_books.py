@@ -293,10 +293,10 @@ async def test_a_policy_is_kept_under_its_hash(books: LedgerStore) -> None:
 
 
 async def test_a_team_is_made_once(people: IdentityStore) -> None:
-    made = await people.create_team("red", "Reds", 40_000_000_000)
+    made = await people.create_team("red", "Reds", 40_000_000_000, actor="admin")
     assert (made.name, made.monthly_budget_nano_usd) == ("red", 40_000_000_000)
     with pytest.raises(Conflict):
-        await people.create_team("red")
+        await people.create_team("red", actor="admin")
     assert [team.name for team in await people.teams()] == ["red"]
 
 
@@ -313,7 +313,7 @@ async def at_once(url: str, count: int, work: Callable[[IdentityStore], Any]) ->
 
 
 async def test_a_team_made_by_many_at_once_is_made_once(url: str, people: IdentityStore) -> None:
-    results = await at_once(url, 6, lambda store: store.create_team("red"))
+    results = await at_once(url, 6, lambda store: store.create_team("red", actor="admin"))
     assert sum(not isinstance(result, Exception) for result in results) == 1
     assert {type(result) for result in results if isinstance(result, Exception)} <= {Conflict}
     assert len(await people.teams()) == 1
@@ -321,7 +321,7 @@ async def test_a_team_made_by_many_at_once_is_made_once(url: str, people: Identi
 
 async def test_a_team_declared_by_many_at_once_is_declared(url: str, people: IdentityStore) -> None:
     """All replicas start at the same moment and read the same teams.yaml."""
-    results = await at_once(url, 6, lambda store: store.declare_team("red", "Reds", 5))
+    results = await at_once(url, 6, lambda store: store.declare_team("red", "Reds", 5, actor="admin"))
     assert [result for result in results if isinstance(result, Exception)] == []
     [team] = await people.teams()
     assert (team.title, team.monthly_budget_nano_usd) == ("Reds", 5)
@@ -335,33 +335,33 @@ async def test_every_change_is_noticed_and_no_reading_is_a_change(people: Identi
         versions.append(await people.version())
         return result
 
-    await changed(people.create_team("red"))
-    _, info = await changed(people.create_key("red", "app"))
-    await changed(people.set_budget("red", 5))
-    await changed(people.declare_team("red", "Reds", 5))
-    await changed(people.rotate_key(info.id, 60))
-    await changed(people.revoke_key(info.id))
+    await changed(people.create_team("red", actor="admin"))
+    _, info = await changed(people.create_key("red", "app", actor="admin"))
+    await changed(people.set_budget("red", 5, actor="admin"))
+    await changed(people.declare_team("red", "Reds", 5, actor="admin"))
+    await changed(people.rotate_key(info.id, 60, actor="admin"))
+    await changed(people.revoke_key(info.id, actor="admin"))
     assert versions == sorted(set(versions))
-    await people.declare_team("red", "Reds", 5)
+    await people.declare_team("red", "Reds", 5, actor="admin")
     await people.load()
     await people.keys()
     assert await people.version() == versions[-1]
 
 
 async def test_changes_by_many_at_once_are_all_counted(url: str, people: IdentityStore) -> None:
-    await people.create_team("red")
+    await people.create_team("red", actor="admin")
     before = await people.version()
-    results = await at_once(url, 6, lambda store: store.create_key("red", "app"))
+    results = await at_once(url, 6, lambda store: store.create_key("red", "app", actor="admin"))
     assert [result for result in results if isinstance(result, Exception)] == []
     assert await people.version() == before + 6
     assert len(await people.keys("red")) == 6
 
 
 async def test_only_live_keys_are_loaded_and_only_as_digests(people: IdentityStore, database: Database) -> None:
-    await people.create_team("red")
-    kept, _ = await people.create_key("red", "kept", debug=True)
-    _, gone = await people.create_key("red", "gone")
-    await people.revoke_key(gone.prefix)
+    await people.create_team("red", actor="admin")
+    kept, _ = await people.create_key("red", "kept", debug=True, actor="admin")
+    _, gone = await people.create_key("red", "gone", actor="admin")
+    await people.revoke_key(gone.prefix, actor="admin")
     _, keys, teams = await people.load()
     assert [(key.principal.key_name, key.principal.debug) for key in keys] == [("kept", True)]
     assert [team.name for team in teams] == ["red"]
@@ -373,16 +373,20 @@ async def test_only_live_keys_are_loaded_and_only_as_digests(people: IdentitySto
 
 async def test_a_key_of_nobody_is_refused(people: IdentityStore) -> None:
     with pytest.raises(NotFound):
-        await people.create_key("nobody", "app")
-    for refused in (people.revoke_key("key_none"), people.rotate_key("key_none"), people.set_budget("nobody", 1)):
+        await people.create_key("nobody", "app", actor="admin")
+    for refused in (
+        people.revoke_key("key_none", actor="admin"),
+        people.rotate_key("key_none", actor="admin"),
+        people.set_budget("nobody", 1, actor="admin"),
+    ):
         with pytest.raises(NotFound):
             await refused
 
 
 async def test_a_rotated_key_lives_on_for_the_overlap_and_no_longer_than_before(people: IdentityStore) -> None:
-    await people.create_team("red")
-    _, old = await people.create_key("red", "app", expires_at=NOVEMBER)
-    await people.rotate_key(old.id, overlap_seconds=10**9)
+    await people.create_team("red", actor="admin")
+    _, old = await people.create_key("red", "app", expires_at=NOVEMBER, actor="admin")
+    await people.rotate_key(old.id, overlap_seconds=10**9, actor="admin")
     found = {info.id: info for info in await people.keys("red")}
     assert found[old.id].expires_at == NOVEMBER
     assert len(found) == 2

@@ -40,9 +40,9 @@ class ServedGateway:
         return self.run(self._key(team))
 
     async def _key(self, team: str) -> str:
-        await self.gateway.identity.create_team(team)
-        key, _ = await self.gateway.identity.create_key(team, "tests")
-        await self.gateway._load_identity()
+        await self.gateway.identity.create_team(team, actor="admin")
+        key, _ = await self.gateway.identity.create_key(team, "tests", actor="admin")
+        await self.gateway.known.load()
         return key
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.core.call import Headers, Principal
 from gateway.core.errors import MissingKey, NotReady, UnknownKey
-from gateway.identity.keys import PREFIX, Key, KeyRing, digest_of, new_key
+from gateway.identity.keys import FRESH_SECONDS, PREFIX, Key, KeyRing, digest_of, new_key
 from tests.fakes.calls import SUPPORT, inbound
 
 PEPPER = b"0123456789abcdef"
@@ -10,7 +10,7 @@ PEPPER = b"0123456789abcdef"
 
 def ring(key: str, expires_at: float | None = None) -> KeyRing:
     made = KeyRing(PEPPER)
-    made.replace([Key(digest_of(PEPPER, key), SUPPORT, expires_at)])
+    made.replace([Key(digest_of(PEPPER, key), SUPPORT, expires_at)], 0.0)
     return made
 
 
@@ -65,6 +65,7 @@ def test_a_refusal_does_not_repeat_the_key() -> None:
 def test_a_key_ends_at_its_second() -> None:
     key = new_key()
     keys = ring(key, expires_at=100.0)
+    keys.confirm(99.0)
     header = (b"authorization", f"Bearer {key}".encode())
     assert ask(keys, header, now=99.9) == SUPPORT
     with pytest.raises(UnknownKey, match="expired"):
@@ -80,7 +81,7 @@ def test_before_the_keys_are_loaded_nobody_is_turned_away_for_good() -> None:
 def test_a_new_set_of_keys_replaces_the_old_one_whole() -> None:
     old, fresh = new_key(), new_key()
     keys = ring(old)
-    keys.replace([Key(digest_of(PEPPER, fresh), SUPPORT)])
+    keys.replace([Key(digest_of(PEPPER, fresh), SUPPORT)], 0.0)
     assert ask(keys, (b"authorization", f"Bearer {fresh}".encode())) == SUPPORT
     with pytest.raises(UnknownKey):
         ask(keys, (b"authorization", f"Bearer {old}".encode()))
@@ -90,3 +91,35 @@ def test_what_is_kept_of_a_key_depends_on_the_pepper() -> None:
     assert digest_of(PEPPER, "k") != digest_of(b"another pepper!!", "k")
     assert digest_of(PEPPER, "k") == digest_of(PEPPER, b"k")
     assert len({new_key() for _ in range(100)}) == 100
+
+
+def test_a_known_key_works_while_the_database_is_away_for_the_stated_age() -> None:
+    key = new_key()
+    keys = KeyRing(PEPPER, max_age_seconds=600.0)
+    keys.replace([Key(digest_of(PEPPER, key), SUPPORT)], 1000.0)
+    header = (b"authorization", f"Bearer {key}".encode())
+    assert ask(keys, header, now=1600.0) == SUPPORT
+    with pytest.raises(NotReady) as caught:
+        ask(keys, header, now=1600.1)
+    assert caught.value.status == 503
+    keys.confirm(1600.0)
+    assert ask(keys, header, now=2200.0) == SUPPORT
+
+
+def test_a_key_that_may_be_new_is_no_wrong_key_while_the_database_is_away() -> None:
+    """It may have been made on another replica since this one last heard of the database."""
+    keys = ring(new_key())
+    header = (b"authorization", f"Bearer {new_key()}".encode())
+    with pytest.raises(UnknownKey):
+        ask(keys, header, now=FRESH_SECONDS)
+    with pytest.raises(NotReady):
+        ask(keys, header, now=FRESH_SECONDS + 0.1)
+    with pytest.raises(MissingKey):
+        ask(keys, now=FRESH_SECONDS + 0.1)
+
+
+def test_a_key_that_has_ended_has_ended_whatever_the_database_says() -> None:
+    key = new_key()
+    keys = ring(key, expires_at=100.0)
+    with pytest.raises(UnknownKey, match="expired"):
+        ask(keys, (b"authorization", f"Bearer {key}".encode()), now=100.0)

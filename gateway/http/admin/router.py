@@ -1,0 +1,36 @@
+"""The routes of /admin together."""
+
+from litestar import Router
+
+from gateway.http.admin.audit import audit
+from gateway.http.admin.decisions import decision, explain_written
+from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
+from gateway.http.admin.members import add_member, list_members, remove_member
+from gateway.http.admin.roles import create_role_key, list_role_keys, revoke_role_key
+from gateway.http.admin.teams import create_team, list_teams, set_budget, set_team
+from gateway.http.admin.usage import usage
+
+admin_router = Router(
+    "/admin",
+    route_handlers=[
+        list_teams,
+        create_team,
+        set_team,
+        set_budget,
+        list_keys,
+        create_key,
+        rotate_key,
+        revoke_key,
+        usage,
+        decision,
+        explain_written,
+        list_role_keys,
+        create_role_key,
+        revoke_role_key,
+        list_members,
+        add_member,
+        remove_member,
+        audit,
+    ],
+    tags=["admin"],
+)
