@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.beside import Beside, kept_up
 from gateway.core.call import Principal
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
@@ -61,7 +62,6 @@ from gateway.upstream.upstreams import Upstream, Upstreams
 POLL_SECONDS = 0.25
 KEYS_SECONDS = 0.4
 BUDGET_SECONDS = 1.0
-AGAIN_SECONDS = 1.0
 EXAMPLES_AGAIN_SECONDS = 15.0
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -73,6 +73,8 @@ Fresh = tuple[Loaded, dict[str, Upstream], dict[str, Remembered], Tasks]
 
 class Gateway:
     """One process of the gateway, all its parts. worker: 0 is the one that keeps collections in step."""
+
+    ready = False
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], *, worker: int = 0, access_log: bool = True
@@ -117,7 +119,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.ready = False
+        self.beside = Beside(settings, self.database, self.clock, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,12 +155,12 @@ class Gateway:
     def not_ready(self) -> str | None:
         """Why calls are not welcome; None when they are."""
         if not self.ready:
-            return "starting or shutting down"
+            return self.beside.waiting or "starting or shutting down"
         return None
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        await self.start()
+        await self.beside.begin(self.start)
         try:
             yield
         finally:
@@ -166,7 +168,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Brings the database up to date, books what a dead process left, loads keys and budgets."""
-        await upgrade(self.database)
+        if self.settings.migrates:
+            await upgrade(self.database)
         await self._declare_teams()
         await self.shipper.recover()
         await self._load_identity()
@@ -183,6 +186,7 @@ class Gateway:
             with contextlib.suppress(KnowledgeUnavailable):
                 await self.library.sync()
             self._task("library", self.library.watch)
+        self.beside.start()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -191,6 +195,7 @@ class Gateway:
     async def stop(self) -> None:
         """Ends every task, ships what is left, closes what is open."""
         self.ready = False
+        await self.beside.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -208,7 +213,7 @@ class Gateway:
         self.call_log.flush()
 
     def _task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._tasks.append(asyncio.create_task(_kept_up(name, work), name=name))
+        self._tasks.append(asyncio.create_task(kept_up(name, work), name=name))
 
     async def _watch_policies(self) -> None:
         while True:
@@ -381,16 +386,3 @@ class Gateway:
         self.instruments.retrieval.observe(seconds)
         for collection in collections:
             self.instruments.results.labels(collection, result).inc()
-
-
-async def _kept_up(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a watcher, and again when a fault of ours ends it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            # A watcher that died unseen would leave old keys or an old policy in force for ever.
-            log.exception("watcher_failed", extra={"fields": {"watcher": name}})
-            await asyncio.sleep(AGAIN_SECONDS)
-        else:
-            return

@@ -39,6 +39,7 @@ RANKS = {
     "live": 6,
     "fit": 6,
     "kept": 6,
+    "beside": 6,
     "app": 7,
     "cli": 8,
     "__main__": 9,
@@ -74,7 +75,8 @@ LONGER_FUNCTIONS: dict[str, str] = {
     "metrics/instruments.py:Instruments.__init__": "one instrument after the other, nothing else",
 }
 BROAD = {
-    "app.py": "a watcher that fails is logged and begun again; a reload that fails unforeseen is a rejected one",
+    "app.py": "a reload that fails unforeseen is a rejected one",
+    "beside.py": "a watcher that fails is logged and begun again",
     "http/proxy.py": "the last line of defence: no traceback reaches a caller",
     "pipeline.py": "a cancelled or faulty call closes its books, then goes on raising",
     "ledger/shipper.py": "files of a dead process are kept for another try, then it goes on raising",

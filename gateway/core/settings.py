@@ -14,7 +14,11 @@ WELL_KNOWN = frozenset({"changeme", "admin", "password", "secret", "sk-1234", "t
 
 
 class Settings(Value, frozen=True):
-    """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver."""
+    """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver.
+
+    retention_months: whole months of rows kept beside the one of now; None keeps all. migrates: whether a start brings
+    the schema up to date, or waits until somebody has. export: `parquet:...` or `clickhouse:...`, see ledger/export.
+    """
 
     policies: Path
     data: Path
@@ -28,6 +32,11 @@ class Settings(Value, frozen=True):
     drain_seconds: float = 30.0
     drain_delay_seconds: float = 0.0
     workers: int = 1
+    retention_months: int | None = None
+    migrates: bool = True
+    webhook_secret: str | None = None
+    export: str | None = None
+    export_password: str | None = None
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -72,10 +81,26 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         drain_delay_seconds=float(number("GATEWAY_DRAIN_DELAY_SECONDS", 0) or 0),
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,
+        retention_months=number("GATEWAY_RETENTION_MONTHS", None),
+        migrates=_yes(environment, "GATEWAY_MIGRATE", faults, otherwise=True),
+        webhook_secret=secret(environment.get("GATEWAY_WEBHOOK_SECRET"), environment, faults, "GATEWAY_WEBHOOK_SECRET"),
+        export=environment.get("GATEWAY_EXPORT") or None,
+        export_password=secret(
+            environment.get("GATEWAY_EXPORT_PASSWORD"), environment, faults, "GATEWAY_EXPORT_PASSWORD"
+        ),
     )
+    if settings.retention_months == 0:
+        faults.append("GATEWAY_RETENTION_MONTHS is 0; it must be 1 or more, or unset to keep everything.")
     if faults:
         raise BadConfiguration(faults)
     return settings
+
+
+def _yes(environment: Mapping[str, str], name: str, faults: list[str], *, otherwise: bool) -> bool:
+    text = environment.get(name, "").lower()
+    if text not in {"", "true", "false", "1", "0"}:
+        faults.append(f"{name} is {text!r}; it must be true or false.")
+    return otherwise if text == "" else text in {"true", "1"}
 
 
 def _weak(key: str) -> list[str]:

@@ -1,0 +1,74 @@
+"""What runs beside the calls, in tasks of its own: upkeep of the tables, and the wait for a schema."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from gateway.core.clock import Clock
+from gateway.core.settings import Settings
+from gateway.db.engine import Database
+from gateway.db.partitions import keep_up_daily
+from gateway.db.schema import fits, until_fits
+
+AGAIN_SECONDS = 1.0
+NO_SCHEMA = "waiting for the database's schema: run `gateway db upgrade`"
+
+log = logging.getLogger("gateway.beside")
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Beside:
+    """The tasks that no call waits for. worker: 0 does what needs doing once a gateway."""
+
+    def __init__(self, settings: Settings, database: Database, clock: Clock, worker: int) -> None:
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._worker = worker
+        self._tasks: list[asyncio.Task[None]] = []
+        self.waiting = ""
+
+    async def begin(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Starts the gateway, or, where somebody else migrates, has it start as soon as the schema is there."""
+        if self._settings.migrates or await fits(self._database):
+            await start()
+            return
+
+        async def later() -> None:
+            await until_fits(self._database)
+            await start()
+            self.waiting = ""
+
+        self.waiting = NO_SCHEMA
+        self._task("start", later)
+
+    def start(self) -> None:
+        """Begins everything that needs the schema."""
+        if self._worker == 0:
+            self._task("upkeep", self._keep_up)
+
+    async def stop(self) -> None:
+        """Ends every task."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_up(self) -> None:
+        await keep_up_daily(self._database, self._clock.wall, self._settings.retention_months)
+
+    def _task(self, name: str, work: Work) -> None:
+        self._tasks.append(asyncio.create_task(kept_up(name, work), name=name))
+
+
+async def kept_up(name: str, work: Work) -> None:
+    """Runs a watcher, and again when a fault of ours ends it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            # A watcher that died unseen would leave old keys or an old policy in force for ever.
+            log.exception("watcher_failed", extra={"fields": {"watcher": name}})
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
