@@ -119,7 +119,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.beside = Beside(settings, self.database, self.clock, worker)
+        self.beside = Beside(settings, self.database, self.clock, self.poster, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,9 +140,8 @@ class Gateway:
         """The ASGI application; its lifespan starts and stops everything."""
         admin = Admin(self.identity, self.books, self.pipeline, self.settings.admin_key)
         health = Health(self.not_ready, self.exposed(), self.refresh)
-        return make_litestar(
-            self.proxy, admin, health, self._lifespan, serve_metrics=self.settings.metrics_port is None
-        )
+        serve_metrics = self.settings.metrics_port is None
+        return make_litestar(self.proxy, admin, health, self.beside, self._lifespan, serve_metrics=serve_metrics)
 
     def exposed(self) -> CollectorRegistry:
         """What a scrape reads: this process's registry, or that of all workers together."""

@@ -1,15 +1,20 @@
-"""What runs beside the calls, in tasks of its own: upkeep of the tables, and the wait for a schema."""
+"""What runs beside the calls, in tasks of its own: the wait for a schema, upkeep of the tables, webhooks."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from gateway.core.clock import Clock
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
-from gateway.db.partitions import keep_up_daily
+from gateway.db.partitions import Upkeep, keep_up, keep_up_daily
 from gateway.db.schema import fits, until_fits
+from gateway.ledger.webhooks.delivery import Messenger, signing_keys
+from gateway.ledger.webhooks.store import WebhookStore
+from gateway.upstream.post import JsonPoster
 
 AGAIN_SECONDS = 1.0
 NO_SCHEMA = "waiting for the database's schema: run `gateway db upgrade`"
@@ -21,13 +26,15 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 class Beside:
     """The tasks that no call waits for. worker: 0 does what needs doing once a gateway."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock, worker: int) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Clock, poster: JsonPoster, worker: int) -> None:
         self._settings = settings
         self._database = database
         self._clock = clock
         self._worker = worker
         self._tasks: list[asyncio.Task[None]] = []
         self.waiting = ""
+        keys = signing_keys(settings.webhook_secret)
+        self.messenger = Messenger(WebhookStore(database), poster.status, keys, clock.wall)
 
     async def begin(self, start: Callable[[], Awaitable[None]]) -> None:
         """Starts the gateway, or, where somebody else migrates, has it start as soon as the schema is there."""
@@ -47,12 +54,18 @@ class Beside:
         """Begins everything that needs the schema."""
         if self._worker == 0:
             self._task("upkeep", self._keep_up)
+        self._task("webhooks", self.messenger.run)
 
     async def stop(self) -> None:
         """Ends every task."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def retain(self, months: int | None, *, dry_run: bool) -> Upkeep:
+        """Keeps the tables in shape now. months: without it what the settings say."""
+        kept = self._settings.retention_months if months is None else months
+        return await keep_up(self._database, self._clock.wall(), kept, dry_run=dry_run)
 
     async def _keep_up(self) -> None:
         await keep_up_daily(self._database, self._clock.wall, self._settings.retention_months)
@@ -66,6 +79,9 @@ async def kept_up(name: str, work: Work) -> None:
     while True:
         try:
             await work()
+        except (SQLAlchemyError, OSError) as fault:
+            log.warning("watcher_waits", extra={"fields": {"watcher": name, "error": type(fault).__name__}})
+            await asyncio.sleep(AGAIN_SECONDS)
         except Exception:
             # A watcher that died unseen would leave old keys or an old policy in force for ever.
             log.exception("watcher_failed", extra={"fields": {"watcher": name}})

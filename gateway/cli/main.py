@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from gateway import __version__
-from gateway.cli import budgets, db, keys, knowledge, policy, prices, serve, teams, upstream, usage
+from gateway.cli import budgets, db, keys, knowledge, policy, prices, serve, teams, upstream, usage, webhooks
 from gateway.core.errors import BadConfiguration, GatewayError
 
 # sysexits.h: something was found in an unconfigured or misconfigured state.
@@ -18,7 +18,7 @@ USAGE = 2
 def build() -> App:
     """The command tree."""
     app = App(name="gateway", version=__version__, help="Switchyard: a self-hosted model gateway.")
-    for module in (serve, upstream, policy, teams, keys, budgets, knowledge, usage, prices, db):
+    for module in (serve, upstream, policy, teams, keys, budgets, knowledge, usage, prices, webhooks, db):
         module.register(app)
     return app
 

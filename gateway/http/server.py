@@ -10,22 +10,36 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 
 from gateway import __version__
+from gateway.beside import Beside
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.http.admin import Admin, admin_router
+from gateway.http.admin_upkeep import upkeep_router
+from gateway.http.admin_webhooks import webhooks_router
 from gateway.http.health import Health, healthz, metrics, readyz
 from gateway.http.proxy import Proxy
 from gateway.wire.errors import error_body
 
 log = logging.getLogger("gateway.http")
+ADMIN = (admin_router, webhooks_router, upkeep_router)
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
-def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan, *, serve_metrics: bool) -> Litestar:
+def make_litestar(
+    proxy: Proxy, admin: Admin, health: Health, beside: Beside, lifespan: Lifespan, *, serve_metrics: bool
+) -> Litestar:
     """The application. `/v1` is raw ASGI under Litestar's router: a routed handler costs 200 us more a call."""
     mount = asgi("/v1", is_mount=True, copy_scope=False)(proxy.__call__)
     application = Litestar(
-        route_handlers=[mount, admin_router, healthz, readyz, *([metrics] if serve_metrics else [])],
+        route_handlers=[
+            mount,
+            admin_router,
+            webhooks_router,
+            upkeep_router,
+            healthz,
+            readyz,
+            *([metrics] if serve_metrics else []),
+        ],
         lifespan=[lifespan],
         exception_handlers={GatewayError: _told, HTTPException: _http_told, Exception: _fault},
         openapi_config=OpenAPIConfig(title="Switchyard", version=__version__, path="/schema"),
@@ -34,6 +48,7 @@ def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan
     )
     application.state.admin = admin
     application.state.health = health
+    application.state.beside = beside
     return application
 
 
