@@ -119,7 +119,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.beside = Beside(settings, self.database, self.clock, self.poster, worker)
+        self.beside = Beside(settings, self.database, self.clock, self.poster, self.journal, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._identity_version = -1
         self._tasks: list[asyncio.Task[None]] = []
@@ -203,9 +203,10 @@ class Gateway:
         await self.library.close()
         for transport in self.transports.values():
             await transport.close()
-        await self.poster.close()
         await self.shipper.stop()
         self.journal.close()
+        await self.beside.finish()
+        await self.poster.close()
         if self.journal.all_settled and not self.shipper.pending_events:
             self.journal.remove()
         await self.database.close()
