@@ -10,6 +10,7 @@ WORKDIR /build
 RUN ["python", "-m", "venv", "/opt/venv"]
 # The locks alone first: this layer is built again only when a dependency changes. For embedders of the kind `onnx`,
 #   docker build --build-arg LOCK=local-embedder -t switchyard .
+# and for exports to Parquet LOCK=export.
 ARG LOCK=runtime
 COPY requirements/build.txt requirements/build.txt
 COPY requirements/${LOCK}.txt requirements/lock.txt

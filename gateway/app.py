@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.beside import Beside, kept_up
 from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
@@ -58,7 +59,6 @@ from gateway.upstream.upstreams import Upstream, Upstreams
 
 POLL_SECONDS = 0.25
 BUDGET_SECONDS = 1.0
-AGAIN_SECONDS = 1.0
 EXAMPLES_AGAIN_SECONDS = 15.0
 # What the database's drivers raise when it is away.
 AWAY = (SQLAlchemyError, OSError)
@@ -72,6 +72,8 @@ Fresh = tuple[Loaded, dict[str, Upstream], dict[str, Remembered], Tasks]
 
 class Gateway:
     """One process of the gateway, all its parts. worker: 0 is the one that keeps collections in step."""
+
+    ready = False
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], *, worker: int = 0, access_log: bool = True
@@ -113,7 +115,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.ready = False
+        self.beside = Beside(settings, self.database, self.clock, self.poster, self.accounts.journal, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
@@ -124,9 +126,11 @@ class Gateway:
     def _make_accounts(self) -> Accounts:
         found = self.settings
         prices, observe = self.loaded.prices, self.observer.observe
-        made = Accounts(self.database, found.data / "journal", prices, observe, self.clock, found.durability, AWAY)
-        if found.redis_url is not None:
-            made.share_limits_through(found.redis_url)
+        made = Accounts(
+            self.database, found.data / "journal", prices, observe, self.clock, found.books.durability, AWAY
+        )
+        if found.books.redis_url is not None:
+            made.share_limits_through(found.books.redis_url)
         return made
 
     def _make_library(self) -> Library:
@@ -139,10 +143,12 @@ class Gateway:
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.known.access, self.books, self.pipeline)
+        admin = Admin(self.identity, self.known.access, self.accounts, self.pipeline)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         serve_metrics = self.settings.metrics_port is None
-        return make_litestar(self.proxy, self.doors, admin, health, self._lifespan, serve_metrics=serve_metrics)
+        return make_litestar(
+            self.proxy, self.doors, admin, health, self.beside, self._lifespan, serve_metrics=serve_metrics
+        )
 
     def exposed(self) -> CollectorRegistry:
         """What a scrape reads: this process's registry, or that of all workers together."""
@@ -155,12 +161,12 @@ class Gateway:
     def not_ready(self) -> str | None:
         """Why calls are not welcome; None when they are."""
         if not self.ready:
-            return "starting or shutting down"
+            return self.beside.waiting or "starting or shutting down"
         return None
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        await self.start()
+        await self.beside.begin(self.start)
         try:
             yield
         finally:
@@ -168,7 +174,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Brings the database up to date, books what a dead process left, loads keys and budgets."""
-        await upgrade(self.database)
+        if self.settings.migrates:
+            await upgrade(self.database)
         await self._declare_teams()
         await self.shipper.recover()
         await self.known.load()
@@ -188,6 +195,7 @@ class Gateway:
             with contextlib.suppress(KnowledgeUnavailable):
                 await self.library.sync()
             self._task("library", self.library.watch)
+        self.beside.start()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -196,6 +204,7 @@ class Gateway:
     async def stop(self) -> None:
         """Ends every task, ships what is left, closes what is open."""
         self.ready = False
+        await self.beside.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -204,14 +213,15 @@ class Gateway:
         await self.library.close()
         for transport in self.transports.values():
             await transport.close()
-        await self.poster.close()
         await self.doors.fetcher.close()
-        await self.accounts.stop()
+        # The export reads the end of the closed journal, and its posts go through the poster.
+        await self.accounts.stop(self.beside.finish)
+        await self.poster.close()
         await self.database.close()
         self.call_log.flush()
 
     def _task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._tasks.append(asyncio.create_task(_kept_up(name, work), name=name))
+        self._tasks.append(asyncio.create_task(kept_up(name, work), name=name))
 
     async def _watch_policies(self) -> None:
         while True:
@@ -365,16 +375,3 @@ class Gateway:
         self.instruments.retrieval.observe(seconds)
         for collection in collections:
             self.instruments.results.labels(collection, result).inc()
-
-
-async def _kept_up(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a watcher, and again when a fault of ours ends it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            # A watcher that died unseen would leave old keys or an old policy in force for ever.
-            log.exception("watcher_failed", extra={"fields": {"watcher": name}})
-            await asyncio.sleep(AGAIN_SECONDS)
-        else:
-            return

@@ -21,6 +21,7 @@ from gateway.cli import (
     teams,
     upstream,
     usage,
+    webhooks,
 )
 from gateway.core.errors import BadConfiguration, GatewayError
 
@@ -47,6 +48,7 @@ def build() -> App:
         knowledge,
         usage,
         prices,
+        webhooks,
         db,
     )
     for module in modules:

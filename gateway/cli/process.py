@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 from gateway.app import Gateway
 from gateway.cli.listen import bind, warn_open
 from gateway.core.settings import Settings, environment
-from gateway.db.schema import upgrade
+from gateway.db.schema import fits, upgrade
 from gateway.http.log import configure
 
 PARENT_SECONDS = 0.5
@@ -81,7 +81,7 @@ def serve_process(found: Settings, *, worker: int, access_log: bool) -> int:
 
 async def _serve(server: DrainingServer, listener: socket.socket) -> None:
     # Before anything is announced: a database that is away is a setting to mend, not a fault of the server's.
-    await upgrade(server.gateway.database)
+    await (upgrade if server.gateway.settings.migrates else fits)(server.gateway.database)
     await server.serve(sockets=[listener])
 
 

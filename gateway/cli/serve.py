@@ -52,6 +52,8 @@ def serve(
 
 def _check(found: Settings) -> int:
     from gateway.core.clock import Clock
+    from gateway.ledger.export.target import target_of
+    from gateway.ledger.webhooks.delivery import signing_keys
     from gateway.live import embedders_of, load_all
     from gateway.upstream.transport import Http1Transport
     from gateway.upstream.upstreams import Upstreams
@@ -62,6 +64,9 @@ def _check(found: Settings) -> int:
         raise NotImplementedError
 
     embedders_of(loaded, environment(), nobody)
+    signing_keys(found.books.webhook_secret)
+    if found.books.export is not None:
+        target_of(found.books.export, found.books.export_password, nobody)
     unused = Http1Transport()
     transports = {"http1": unused, "httpx": unused}
     Upstreams(transports, environment(), Clock()).build(loaded.rulebook.models.upstreams)

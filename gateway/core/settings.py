@@ -28,10 +28,29 @@ class SignInSettings(Value, frozen=True):
     public_url: str
 
 
+class BooksSettings(Value, frozen=True):
+    """How books are kept. durability: when an intent counts. redis_url: where parts of limits are lent.
+
+    retention_months: whole months of rows kept beside the one of now; None keeps all. export: `parquet:...` or
+    `clickhouse:...`, see ledger/export.
+    """
+
+    durability: Durability = "journal"
+    redis_url: str | None = None
+    retention_months: int | None = None
+    webhook_secret: str | None = None
+    export: str | None = None
+    export_password: str | None = None
+
+
+NO_BOOKS = BooksSettings()
+
+
 class Settings(Value, frozen=True):
     """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver.
 
     keys_max_age_seconds: how long known keys work while the database is away. sign_in: None when nobody signs in.
+    migrates: whether a start brings the schema up to date, or waits until somebody has.
     """
 
     policies: Path
@@ -46,11 +65,11 @@ class Settings(Value, frozen=True):
     drain_seconds: float = 30.0
     drain_delay_seconds: float = 0.0
     workers: int = 1
-    durability: Durability = "journal"
-    redis_url: str | None = None
     keys_max_age_seconds: float = 3600.0
     metrics_auth: bool = False
     sign_in: SignInSettings | None = None
+    books: BooksSettings = NO_BOOKS
+    migrates: bool = True
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -61,13 +80,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
     faults: list[str] = []
 
     def number(name: str, otherwise: int | None) -> int | None:
-        text = environment.get(name)
-        if text is None or text == "":
-            return otherwise
-        if not text.isascii() or not text.isdigit():
-            faults.append(f"{name} is {text!r}; it must be a whole number.")
-            return otherwise
-        return int(text)
+        return _number(environment, name, faults, otherwise)
 
     chosen = {key: value for key, value in given.items() if value is not None}
     data = Path(str(chosen.get("data") or environment.get("GATEWAY_DATA") or ".gateway")).resolve()
@@ -82,9 +95,6 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
     admin_key = secret(environment.get("GATEWAY_ADMIN_KEY"), environment, faults, "GATEWAY_ADMIN_KEY")
     if admin_key is not None and not is_loopback(host):
         faults.extend(_weak(admin_key))
-    durability = environment.get("GATEWAY_DURABILITY") or "journal"
-    if durability not in DURABILITIES:
-        faults.append(f"GATEWAY_DURABILITY is {durability!r}; it must be one of {', '.join(DURABILITIES)}.")
     settings = Settings(
         policies=policies,
         data=data,
@@ -98,11 +108,11 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         drain_delay_seconds=float(number("GATEWAY_DRAIN_DELAY_SECONDS", 0) or 0),
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,
-        durability=DURABILITIES.get(durability, "journal"),
-        redis_url=secret(environment.get("GATEWAY_REDIS_URL"), environment, faults, "GATEWAY_REDIS_URL"),
         keys_max_age_seconds=float(number("GATEWAY_KEYS_MAX_AGE_SECONDS", 3600) or 0),
         metrics_auth=_switch(environment, "GATEWAY_METRICS_AUTH", faults),
         sign_in=_sign_in(environment, faults),
+        migrates=_switch(environment, "GATEWAY_MIGRATE", faults, otherwise=True),
+        books=_books(environment, faults),
     )
     if settings.metrics_auth and settings.metrics_port is not None:
         faults.append("GATEWAY_METRICS_AUTH guards the main port; leave GATEWAY_METRICS_PORT out beside it.")
@@ -111,11 +121,45 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
     return settings
 
 
-def _switch(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
-    text = environment.get(name) or "false"
-    if text not in {"true", "false"}:
+def _number(environment: Mapping[str, str], name: str, faults: list[str], otherwise: int | None) -> int | None:
+    text = environment.get(name)
+    if text is None or text == "":
+        return otherwise
+    if not text.isascii() or not text.isdigit():
+        faults.append(f"{name} is {text!r}; it must be a whole number.")
+        return otherwise
+    return int(text)
+
+
+def _books(environment: Mapping[str, str], faults: list[str]) -> BooksSettings:
+    def hidden(name: str) -> str | None:
+        return secret(environment.get(name), environment, faults, name)
+
+    months = _number(environment, "GATEWAY_RETENTION_MONTHS", faults, None)
+    if months == 0:
+        faults.append("GATEWAY_RETENTION_MONTHS is 0; it must be 1 or more, or unset to keep everything.")
+    return BooksSettings(
+        durability=_durability(environment, faults),
+        redis_url=hidden("GATEWAY_REDIS_URL"),
+        retention_months=months,
+        webhook_secret=hidden("GATEWAY_WEBHOOK_SECRET"),
+        export=environment.get("GATEWAY_EXPORT") or None,
+        export_password=hidden("GATEWAY_EXPORT_PASSWORD"),
+    )
+
+
+def _durability(environment: Mapping[str, str], faults: list[str]) -> Durability:
+    text = environment.get("GATEWAY_DURABILITY") or "journal"
+    if text not in DURABILITIES:
+        faults.append(f"GATEWAY_DURABILITY is {text!r}; it must be one of {', '.join(DURABILITIES)}.")
+    return DURABILITIES.get(text, "journal")
+
+
+def _switch(environment: Mapping[str, str], name: str, faults: list[str], *, otherwise: bool = False) -> bool:
+    text = environment.get(name, "").lower()
+    if text not in {"", "true", "false", "1", "0"}:
         faults.append(f"{name} is {text!r}; it must be true or false.")
-    return text == "true"
+    return otherwise if text == "" else text in {"true", "1"}
 
 
 def _sign_in(environment: Mapping[str, str], faults: list[str]) -> SignInSettings | None:

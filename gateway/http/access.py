@@ -62,6 +62,15 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("POST", "/admin/members"): ADMIN,
     ("DELETE", "/admin/members/{email}"): ADMIN,
     ("GET", "/admin/audit"): ADMIN,
+    ("GET", "/admin/budgets"): TEAMS,
+    ("PUT", "/admin/budgets"): ADMIN,
+    ("DELETE", "/admin/budgets/{budget_id}"): ADMIN,
+    ("GET", "/admin/limits"): ADMIN,
+    ("PUT", "/admin/limits"): ADMIN,
+    ("GET", "/admin/webhooks"): ADMIN,
+    ("POST", "/admin/webhooks/{delivery_id}/retry"): ADMIN,
+    ("POST", "/admin/webhooks/test"): ADMIN,
+    ("POST", "/admin/retention"): ADMIN,
 }
 
 

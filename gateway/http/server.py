@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 
 from gateway import __version__
+from gateway.beside import Beside
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.http.access import authorize, require_listed
@@ -29,6 +30,7 @@ def make_litestar(
     doors: Doors,
     admin: Admin,
     health: Health,
+    beside: Beside,
     lifespan: Lifespan,
     *,
     serve_metrics: bool,
@@ -62,6 +64,7 @@ def make_litestar(
     application.state.access = doors.access
     application.state.doors = doors
     require_listed(application)
+    application.state.beside = beside
     return application
 
 

@@ -1,7 +1,7 @@
 """The books of one process: every part of them, built once, started and stopped together."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,14 @@ class Accounts:
     async def _intend(self, records: Mapping[str, bytes]) -> None:
         await self.leases.intend(self.journal.process, records)
 
-    async def stop(self) -> None:
-        """Ships what is left, gives back what is leased, and closes the journal; removes it when all is shipped."""
+    async def stop(self, finish: Callable[[], Awaitable[None]]) -> None:
+        """Ships what is left, gives back what is leased, and closes the journal; removes it when all is shipped.
+
+        finish: what is still to be done with the closed journal before that.
+        """
         await self.shipper.stop()
         self.journal.close()
+        await finish()
         if self._pot is not None:
             await self._pot.close()
         if self.journal.all_settled and not self.shipper.pending_events:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.core.errors import AccountingUnavailable
@@ -39,6 +40,8 @@ class Journal:
         fresh.rename(folder / f"{self.process}.lock")
         self.number = 0
         self.offset = 0
+        # Told of each segment as soon as it is there, before anything in it can be shipped and the file be gone.
+        self.opened: Callable[[Path], None] | None = None
         self._file = self._open(0)
         self._open_intents: dict[str, int] = {}
         self._unwritten: list[tuple[str, bytes]] = []
@@ -131,6 +134,8 @@ class Journal:
             os.fdatasync(self._file)
         os.close(self._file)
         self._file, self.number, self.offset = fresh, self.number + 1, 0
+        if self.opened is not None:
+            self.opened(self.path(self.number))
 
     def _open(self, number: int) -> int:
         return os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

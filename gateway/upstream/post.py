@@ -1,4 +1,7 @@
-"""A plain JSON POST, for what is not a caller's call: embeddings of documents and questions."""
+"""Plain requests for what is not a caller's call: embeddings, webhooks, exports, jobs that are looked after."""
+
+import asyncio
+from collections.abc import Mapping
 
 import httpx2
 
@@ -25,10 +28,27 @@ class JsonPoster:
             raise UpstreamFailed(f"{_host(url)} answered {reply.status_code}.")
         return reply.content
 
+    async def status(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float = 10.0) -> int:
+        """The status of the reply, whose body nobody reads; redirects are not followed.
+
+        seconds: for everything together. Raises UpstreamTimeout (504), UpstreamFailed (502) without a reply.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._client.stream("POST", url, headers=dict(headers), content=body) as reply:
+                    return reply.status_code
+        except (TimeoutError, httpx2.TimeoutException):
+            raise UpstreamTimeout(f"{_host(url)} did not answer in {seconds:.0f} s.") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as fault:
+            raise UpstreamFailed(f"{_host(url)} cannot be reached ({type(fault).__name__}).") from None
+
     async def close(self) -> None:
         """Closes its connections."""
         await self._client.aclose()
 
 
 def _host(url: str) -> str:
-    return httpx2.URL(url).host
+    try:
+        return httpx2.URL(url).host
+    except httpx2.InvalidURL:
+        return "an address that cannot be read"

@@ -22,7 +22,7 @@ import gateway.ledger.webhooks.tables  # noqa: F401  # they register their table
 from gateway.core.errors import BadConfiguration, Conflict, NotFound
 from gateway.core.usage import Usage
 from gateway.db.engine import Database
-from gateway.db.schema import HEAD, require_head, revision, upgrade
+from gateway.db.schema import HEAD, fits, require_head, revision, upgrade
 from gateway.identity.store import IdentityStore
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import usage_report
@@ -121,19 +121,38 @@ async def test_replicas_that_migrate_at_once_all_come_through(url: str, empty: D
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gateway", "db", "upgrade", cwd=ROOT, env=environment
         )
-        for _ in range(3)
+        for _ in range(8)
     ]
-    assert await asyncio.gather(*(replica.wait() for replica in replicas)) == [0, 0, 0]
+    assert await asyncio.gather(*(replica.wait() for replica in replicas)) == [0] * 8
     assert await revision(empty) == HEAD
     async with empty.session() as session:
         assert (await session.execute(text("SELECT count(*) FROM alembic_version"))).scalar_one() == 1
 
 
-async def test_a_database_that_is_newer_is_left_alone(database: Database) -> None:
+@pytest.mark.parametrize("floor", ["'9999'", "'0003'", None])
+async def test_a_newer_database_that_no_longer_admits_this_code_is_refused(
+    database: Database, floor: str | None
+) -> None:
     async with database.session() as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(BadConfiguration, match="9999"):
-        await upgrade(database)
+        await session.execute(text(f"UPDATE schema_floor SET oldest = {floor}" if floor else "DROP TABLE schema_floor"))
+    for enter in (upgrade, require_head, fits):
+        with pytest.raises(BadConfiguration, match=r"9999.*run the newer version"):
+            await enter(database)
+    assert await revision(database) == "9999"
+
+
+async def test_a_newer_database_that_still_admits_this_code_is_worked_on(
+    database: Database, books: LedgerStore
+) -> None:
+    """Expand and contract: the version before goes on beside the new one while a deploy is under way."""
+    async with database.session() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await session.execute(text("ALTER TABLE usage_events ADD COLUMN added_later TEXT"))
+    assert await upgrade(database) is False
+    await require_head(database)
+    await books.ship([booked(1)], [], {})
+    assert await revision(database) == "9999"
 
 
 async def test_money_and_tokens_have_64_bits(database: Database) -> None:

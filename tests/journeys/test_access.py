@@ -51,6 +51,15 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/admin/members"): ADMIN,
     ("DELETE", "/admin/members/{email}"): ADMIN,
     ("GET", "/admin/audit"): ADMIN,
+    ("GET", "/admin/budgets"): {"admin", "team_owner", "team_viewer"},
+    ("PUT", "/admin/budgets"): ADMIN,
+    ("DELETE", "/admin/budgets/{budget_id}"): ADMIN,
+    ("GET", "/admin/limits"): ADMIN,
+    ("PUT", "/admin/limits"): ADMIN,
+    ("GET", "/admin/webhooks"): ADMIN,
+    ("POST", "/admin/webhooks/{delivery_id}/retry"): ADMIN,
+    ("POST", "/admin/webhooks/test"): ADMIN,
+    ("POST", "/admin/retention"): ADMIN,
 }
 
 

@@ -3,12 +3,15 @@
 from litestar import Router
 
 from gateway.http.admin.audit import audit
+from gateway.http.admin.budgets import list_budgets, list_limits, put_budget, put_limit, remove_budget
 from gateway.http.admin.decisions import decision, explain_written
 from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
 from gateway.http.admin.members import add_member, list_members, remove_member
 from gateway.http.admin.roles import create_role_key, list_role_keys, revoke_role_key
 from gateway.http.admin.teams import create_team, list_teams, set_budget, set_team
+from gateway.http.admin.upkeep import retain
 from gateway.http.admin.usage import usage
+from gateway.http.admin.webhooks import list_deliveries, retry_delivery, send_test
 
 admin_router = Router(
     "/admin",
@@ -31,6 +34,15 @@ admin_router = Router(
         add_member,
         remove_member,
         audit,
+        list_budgets,
+        put_budget,
+        remove_budget,
+        list_limits,
+        put_limit,
+        list_deliveries,
+        retry_delivery,
+        send_test,
+        retain,
     ],
     tags=["admin"],
 )
