@@ -51,7 +51,7 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/admin/members"): ADMIN,
     ("DELETE", "/admin/members/{email}"): ADMIN,
     ("GET", "/admin/audit"): ADMIN,
-    ("GET", "/admin/budgets"): {"admin", "team_owner", "team_viewer"},
+    ("GET", "/admin/budgets"): ALL_TEAMS,
     ("PUT", "/admin/budgets"): ADMIN,
     ("DELETE", "/admin/budgets/{budget_id}"): ADMIN,
     ("GET", "/admin/limits"): ADMIN,
