@@ -93,29 +93,37 @@ def read_usage(raw: bytes, tier: str = "") -> Usage | None:
     outputs = (
         found.completion_tokens_details or found.output_tokens_details or found.output_token_details or OutputDetails()
     )
-    cached = _within(inputs.cached_tokens, tokens_in)
-    reasoning = _within(outputs.reasoning_tokens, tokens_out)
-    accepted = _within(outputs.accepted_prediction_tokens, tokens_out)
     return Usage(
         input_tokens=tokens_in,
         output_tokens=tokens_out,
-        cached_tokens=cached,
-        cache_write_tokens=_within(inputs.cache_write_tokens, tokens_in - cached),
-        reasoning_tokens=reasoning,
         # The decoder skips strings that it does not need, so their UTF-8 was never checked.
         raw=raw.decode("utf-8", "replace") if len(raw) <= MAX_RAW else None,
         service_tier=tier,
-        audio_input_tokens=_within(inputs.audio_tokens, tokens_in),
-        audio_output_tokens=_within(outputs.audio_tokens, tokens_out - reasoning),
-        image_input_tokens=_within(inputs.image_tokens, tokens_in),
-        image_output_tokens=_within(outputs.image_tokens, tokens_out - reasoning),
-        accepted_prediction_tokens=accepted,
-        rejected_prediction_tokens=_within(outputs.rejected_prediction_tokens, tokens_out - accepted),
+        **_details(inputs, outputs, tokens_in, tokens_out),
     )
 
 
-def _within(part: int | None, whole: int) -> int:
-    return min(max(part or 0, 0), whole)
+def _details(inputs: InputDetails, outputs: OutputDetails, tokens_in: int, tokens_out: int) -> dict[str, int]:
+    """The details by their names in Usage, none below 0 or above its whole; those that exclude each other fit in it."""
+    cut: dict[str, int] = {}
+    for name, told, whole in (
+        ("cached_tokens", inputs.cached_tokens, tokens_in),
+        ("cache_write_tokens", inputs.cache_write_tokens, tokens_in),
+        ("audio_input_tokens", inputs.audio_tokens, tokens_in),
+        ("image_input_tokens", inputs.image_tokens, tokens_in),
+        ("reasoning_tokens", outputs.reasoning_tokens, tokens_out),
+        ("audio_output_tokens", outputs.audio_tokens, tokens_out),
+        ("image_output_tokens", outputs.image_tokens, tokens_out),
+        ("accepted_prediction_tokens", outputs.accepted_prediction_tokens, tokens_out),
+        ("rejected_prediction_tokens", outputs.rejected_prediction_tokens, tokens_out),
+    ):
+        cut[name] = min(max(told or 0, 0), whole)
+    for name, other, whole in (
+        ("cache_write_tokens", "cached_tokens", tokens_in),
+        ("rejected_prediction_tokens", "accepted_prediction_tokens", tokens_out),
+    ):
+        cut[name] = min(cut[name], whole - cut[other])
+    return cut
 
 
 def usage_of_body(body: bytes) -> Usage | None:

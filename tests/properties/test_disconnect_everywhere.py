@@ -13,10 +13,6 @@ from tests.fakes.running_gateway import UPSTREAM_KEY, RunningGateway, running_ga
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 HELLO = [{"role": "user", "content": "Count to 9"}]
 ASKED: dict[str, Any] = {"model": "gpt-4.1-mini", "stream": True, "messages": HELLO}
-    "model": "gpt-4.1-mini",
-    "stream": True,
-    "messages": [{"role": "user", "content": "Count to 9"}],
-}
 CHAT = "/chat/completions"
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "usage-injected": (CHAT, ASKED),
