@@ -99,7 +99,7 @@ def read_usage(raw: bytes, tier: str = "") -> Usage | None:
         # The decoder skips strings that it does not need, so their UTF-8 was never checked.
         raw=raw.decode("utf-8", "replace") if len(raw) <= MAX_RAW else None,
         service_tier=tier,
-        **_details(inputs, outputs, tokens_in, tokens_out),
+        **_details(inputs, outputs, tokens_in, tokens_out),  # type: ignore[arg-type]  # none of these is `source`
     )
 
 
