@@ -23,6 +23,7 @@ from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
 from gateway.http.admin import Admin
+from gateway.http.admin_money import Money
 from gateway.http.health import Health
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -137,9 +138,10 @@ class Gateway:
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
         admin = Admin(self.identity, self.books, self.pipeline, self.settings.admin_key)
+        money = Money(self.database, lambda: self.ledger.prices, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         return make_litestar(
-            self.proxy, admin, health, self._lifespan, serve_metrics=self.settings.metrics_port is None
+            self.proxy, admin, money, health, self._lifespan, serve_metrics=self.settings.metrics_port is None
         )
 
     def exposed(self) -> CollectorRegistry:

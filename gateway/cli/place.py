@@ -1,6 +1,8 @@
 """Where commands find the gateway's things: settings, database, policies."""
 
 import asyncio
+import getpass
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -14,6 +16,15 @@ Result = TypeVar("Result")
 def settings(**given: object) -> Settings:
     """Settings of the environment, with what the command line gave above them."""
     return read_settings(environment(), **given)
+
+
+def actor() -> str:
+    """Who runs this command, for the books: `cli:<user>`."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container's user has a number and may have no name.
+        return f"cli:{os.getuid()}"
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

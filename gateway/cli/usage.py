@@ -5,7 +5,9 @@ from typing import Any
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
-from gateway.cli.place import database, run, settings
+from gateway.cli.place import actor, database, run, settings
+from gateway.core.errors import InvalidRequest
+from gateway.core.money import nano_from_usd, usd_text
 
 NUMBERS = frozenset({"calls", "prompt", "cached", "completion", "reasoning", "USD"})
 
@@ -14,6 +16,7 @@ def register(app: App) -> None:
     """Adds the command."""
     group = App(name="usage", help="Tokens and cost.")
     group.command(report)
+    group.command(adjust)
     app.command(group)
 
 
@@ -53,6 +56,29 @@ def report(
         say(f"{found.total.unpriced} attempts have no price; their cost is unknown and not in these sums.")
     if found.total.estimated:
         say(f"{found.total.estimated} attempts brought no usage; their tokens are estimates.")
+
+
+def adjust(event_id: str, *, usd: str, reason: str, json: bool = False) -> None:
+    """Corrects what one row cost, as a row of its own beside it; the row itself stays.
+
+    event_id: the id of a usage row, such as call_0193c5.1. usd: exact text, negative to give back.
+    """
+    from gateway.ledger.adjustments.store import Adjustments
+
+    try:
+        nano = nano_from_usd(usd)
+    except ValueError as fault:
+        raise InvalidRequest(f"{fault}; write it such as -0.05.") from None
+
+    async def work() -> Any:
+        async with database(settings()) as opened:
+            return await Adjustments(opened).adjust(event_id, nano, reason, actor())
+
+    made = run(work())
+    if json:
+        print_json(made)
+    else:
+        say(f"{made.event_id} of team {made.team!r}: {usd_text(made.delta_nano_usd)} USD, booked as {made.id}.")
 
 
 def _total(by: list[str]) -> list[str]:

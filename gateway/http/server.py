@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.http.admin import Admin, admin_router
+from gateway.http.admin_money import Money, money_router
 from gateway.http.health import Health, healthz, metrics, readyz
 from gateway.http.proxy import Proxy
 from gateway.wire.errors import error_body
@@ -21,11 +22,13 @@ log = logging.getLogger("gateway.http")
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
-def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan, *, serve_metrics: bool) -> Litestar:
+def make_litestar(
+    proxy: Proxy, admin: Admin, money: Money, health: Health, lifespan: Lifespan, *, serve_metrics: bool
+) -> Litestar:
     """The application. `/v1` is raw ASGI under Litestar's router: a routed handler costs 200 us more a call."""
     mount = asgi("/v1", is_mount=True, copy_scope=False)(proxy.__call__)
     application = Litestar(
-        route_handlers=[mount, admin_router, healthz, readyz, *([metrics] if serve_metrics else [])],
+        route_handlers=[mount, admin_router, money_router, healthz, readyz, *([metrics] if serve_metrics else [])],
         lifespan=[lifespan],
         exception_handlers={GatewayError: _told, HTTPException: _http_told, Exception: _fault},
         openapi_config=OpenAPIConfig(title="Switchyard", version=__version__, path="/schema"),
@@ -33,6 +36,7 @@ def make_litestar(proxy: Proxy, admin: Admin, health: Health, lifespan: Lifespan
         request_max_body_size=1024 * 1024,
     )
     application.state.admin = admin
+    application.state.money = money
     application.state.health = health
     return application
 

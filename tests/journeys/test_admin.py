@@ -13,6 +13,12 @@ ROUTES = (
     ("POST", "/admin/keys/x/rotate"),
     ("DELETE", "/admin/keys/x"),
     ("GET", "/admin/usage"),
+    ("POST", "/admin/usage/x/adjust"),
+    ("GET", "/admin/usage/x/adjustments"),
+    ("GET", "/admin/prices?models=x"),
+    ("POST", "/admin/prices/diff"),
+    ("POST", "/admin/prices/apply"),
+    ("POST", "/admin/prices/reprice"),
     ("GET", "/admin/decisions/x"),
     ("POST", "/admin/explain"),
 )
