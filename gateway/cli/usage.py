@@ -1,12 +1,13 @@
 """`gateway usage`: what teams used and what it cost."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import actor, database, run, settings
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import BadConfiguration, InvalidRequest
 from gateway.core.money import nano_from_usd, usd_text
 
 NUMBERS = frozenset({"calls", "prompt", "cached", "completion", "reasoning", "USD"})
@@ -17,6 +18,7 @@ def register(app: App) -> None:
     group = App(name="usage", help="Tokens and cost.")
     group.command(report)
     group.command(adjust)
+    group.command(export)
     app.command(group)
 
 
@@ -26,23 +28,29 @@ def report(
     since: str | None = None,
     until: str | None = None,
     team: str | None = None,
+    format: Literal["table", "csv"] = "table",  # noqa: A002  # the option's name
     json: bool = False,
 ) -> None:
-    """Sums the books.
+    """Sums the books, corrections included.
 
-    by: team, key_id, path, model, line, rule, upstream, endpoint, collections, day; several with commas.
+    by: organisation, team, key_id, path, model, line, rule, upstream, endpoint, collections, service_tier, day, month,
+    asked_model, metadata.KEY; several with commas.
     since, until: a day (2026-11-01) or an ISO time, in UTC; until is not included.
     """
     from gateway.ledger.report import usage_report
-    from gateway.ledger.store import LedgerStore
+    from gateway.ledger.reports.export import report_csv
+    from gateway.ledger.reports.store import ReportStore
 
     async def work() -> Any:
         async with database(settings()) as opened:
-            return await usage_report(LedgerStore(opened), [name for name in by.split(",") if name], since, until, team)
+            return await usage_report(ReportStore(opened), [name for name in by.split(",") if name], since, until, team)
 
     found = run(work())
     if json:
         print_json(found)
+        return
+    if format == "csv":
+        say(report_csv(found).rstrip("\n"))
         return
     columns = (*found.by, "calls", "prompt", "cached", "completion", "reasoning", "USD")
     lines = [*found.lines, found.total]
@@ -79,6 +87,55 @@ def adjust(event_id: str, *, usd: str, reason: str, json: bool = False) -> None:
         print_json(made)
     else:
         say(f"{made.event_id} of team {made.team!r}: {usd_text(made.delta_nano_usd)} USD, booked as {made.id}.")
+
+
+def export(
+    *,
+    format: Literal["csv", "focus"] = "csv",  # noqa: A002  # the option's name
+    since: str | None = None,
+    until: str | None = None,
+    team: str | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Writes the sums by day for another program: as they are (csv) or as a FOCUS 1.2 dataset (focus).
+
+    since, until: UTC days; until is not included. out: a file, which is replaced as a whole; standard output, unless
+    given. json: says what was written, as JSON.
+    """
+    import sys
+    import time
+
+    from gateway.core.clock import utc_day
+    from gateway.ledger.reports.export import export as exported
+    from gateway.ledger.reports.store import ReportStore
+
+    if json and out is None:
+        raise InvalidRequest("--json says what was written to a file; name one with --out.")
+
+    async def work() -> int:
+        size = 0
+        fresh = None if out is None else out.with_name(out.name + ".new")
+        file = sys.stdout if fresh is None else fresh.open("w", encoding="utf-8", newline="")
+        try:
+            async with database(settings()) as opened:
+                pieces = exported(ReportStore(opened), format, since, until, utc_day(time.time()), team)
+                async for piece in pieces:
+                    file.write(piece)
+                    size += len(piece.encode())
+        finally:
+            if fresh is not None:
+                file.close()
+        if fresh is not None and out is not None:
+            fresh.replace(out)
+        return size
+
+    try:
+        size = run(work())
+    except OSError as fault:
+        raise BadConfiguration([f"{out}: cannot be written ({type(fault).__name__})."]) from None
+    if json:
+        print_json({"format": format, "bytes": size, "out": str(out)})
 
 
 def _total(by: list[str]) -> list[str]:

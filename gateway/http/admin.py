@@ -143,7 +143,7 @@ async def usage(
 ) -> UsageReport:
     """Tokens and cost. by: groups with commas between them."""
     groups = [name for name in by.split(",") if name]
-    return await usage_report(_admin(state).books, groups, since, until, team)
+    return await usage_report(state.money.reports, groups, since, until, team)
 
 
 @get("/decisions/{decision_id:str}")

@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.money import usd_text
+from gateway.ledger.reports.store import GROUPS, Amounts, ReportStore, is_group
 from gateway.ledger.span import unix_time
-from gateway.ledger.store import GROUPS, Amounts, LedgerStore
 
 
 class UsageLine(msgspec.Struct, frozen=True):
@@ -42,15 +42,17 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 async def usage_report(
-    store: LedgerStore, by: Sequence[str], since: str | None = None, until: str | None = None, team: str | None = None
+    store: ReportStore, by: Sequence[str], since: str | None = None, until: str | None = None, team: str | None = None
 ) -> UsageReport:
     """The report of a span of time. since, until: `2026-11-01` or a full ISO time, UTC unless it says otherwise.
 
     Raises InvalidRequest for an unknown group or a time that cannot be read.
     """
-    unknown = [name for name in by if name not in GROUPS]
+    unknown = [name for name in by if not is_group(name)]
     if unknown:
-        raise InvalidRequest(f"{unknown[0]!r} is not a group; choose from {', '.join(GROUPS)}.", param="by")
+        raise InvalidRequest(
+            f"{unknown[0]!r} is not a group; choose from {', '.join(GROUPS)} and metadata.KEY.", param="by"
+        )
     start, end = unix_time(since, "since"), unix_time(until, "until")
     lines = [_line(amounts) for amounts in await store.sums(by, start, end, team)]
     totals = await store.sums((), start, end, team)

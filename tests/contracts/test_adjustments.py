@@ -92,7 +92,8 @@ async def test_prices_are_those_of_the_rows_day(database: Database) -> None:
     await LedgerStore(database).ship(
         [closed(n, at=NOON + n * day, model="new-model", **UNKNOWN) for n in (0, 1)], [], {}
     )
-    prices = table(**{"from": date(2026, 11, 24)})
+    later: dict[str, Any] = {"from": date(2026, 11, 24)}
+    prices = table("new-model", "1.00", **later)
     done = await Adjustments(database).reprice(of_their_day(prices), Span(), "cli:ann")
     assert (done.changed, done.lines[0].unpriced) == (1, 1)
     assert await Adjustments(database).of("call_0.1") == []

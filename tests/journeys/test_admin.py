@@ -15,6 +15,7 @@ ROUTES = (
     ("GET", "/admin/usage"),
     ("POST", "/admin/usage/x/adjust"),
     ("GET", "/admin/usage/x/adjustments"),
+    ("GET", "/admin/usage/export"),
     ("GET", "/admin/prices?models=x"),
     ("POST", "/admin/prices/diff"),
     ("POST", "/admin/prices/apply"),

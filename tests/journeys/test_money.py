@@ -97,3 +97,23 @@ def test_what_cannot_be_done_is_told(gateway: RunningGateway, arguments: list[st
     done = gateway.cli(*arguments)
     assert done.returncode in {1, 78}
     assert fault in done.stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "focus"])
+def test_an_export_is_the_same_by_command_by_file_and_by_rest(gateway: RunningGateway, form: str) -> None:
+    out = gateway.folder / f"out.{form}"
+    printed = gateway.cli("usage", "export", "--format", form)
+    assert told(gateway, "usage", "export", "--format", form, "--out", str(out))["bytes"] == out.stat().st_size
+    headers = {"authorization": f"Bearer {gateway.admin_key}"}
+    reply = gateway.http.get(f"/admin/usage/export?format={form}", headers=headers)
+    assert reply.headers["content-type"].startswith("text/csv")
+    assert reply.text == printed.stdout == out.read_text()
+    assert "gpt-4.1-mini" in reply.text
+    assert gateway.http.get("/admin/usage/export?since=now", headers=headers).status_code == 400
+
+
+def test_a_report_as_csv_has_the_groups_in_front(gateway: RunningGateway) -> None:
+    done = gateway.cli("usage", "report", "--by", "team,month", "--format", "csv")
+    head, *lines = done.stdout.splitlines()
+    assert head.startswith("team,month,calls,attempts,")
+    assert sorted(line.split(",")[0] for line in lines) == ["blue", "red"]
