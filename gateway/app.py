@@ -53,6 +53,7 @@ from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.shadow import Shadows
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
+from gateway.upstream.organization import Accounts
 from gateway.upstream.port import Transport
 from gateway.upstream.post import JsonPoster
 from gateway.upstream.send import Sender
@@ -138,7 +139,8 @@ class Gateway:
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
         admin = Admin(self.identity, self.books, self.pipeline, self.settings.admin_key)
-        money = Money(self.database, lambda: self.ledger.prices, self.settings.policies, self.clock)
+        accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
+        money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         return make_litestar(
             self.proxy, admin, money, health, self._lifespan, serve_metrics=self.settings.metrics_port is None

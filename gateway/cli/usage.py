@@ -19,6 +19,7 @@ def register(app: App) -> None:
     group.command(report)
     group.command(adjust)
     group.command(export)
+    group.command(reconcile)
     app.command(group)
 
 
@@ -136,6 +137,71 @@ def export(
         raise BadConfiguration([f"{out}: cannot be written ({type(fault).__name__})."]) from None
     if json:
         print_json({"format": format, "bytes": size, "out": str(out)})
+
+
+def reconcile(
+    *,
+    upstream: str,
+    since: str,
+    until: str,
+    tolerance: float = 0.0,
+    api_key_id: list[str] | None = None,
+    policies: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Compares the books with the provider's own count by UTC day, model and tier; exit 1 when they differ.
+
+    upstream: one of models.yaml with an admin_key. since, until: UTC days; until is not included. tolerance: the share
+    of the larger number that a difference may have. api_key_id: the provider's id of a key that this gateway uses, so
+    that others of the account are left out (repeat it for several); costs are then not compared.
+    """
+    from gateway.core.settings import environment
+    from gateway.ledger.reports.reconcile import reconcile as compare
+    from gateway.ledger.reports.store import ReportStore
+    from gateway.live import load_all
+    from gateway.upstream.organization import Accounts
+    from gateway.upstream.post import JsonPoster
+
+    found = settings(policies=policies)
+    entries = load_all(found.policies).rulebook.models.upstreams
+
+    async def work() -> Any:
+        poster = JsonPoster()
+        try:
+            account = Accounts(lambda: entries, environment(), poster.get).of(upstream)
+            async with database(found) as opened:
+                store = ReportStore(opened)
+                return await compare(store, account, upstream, since, until, tolerance, api_key_id or ())
+        finally:
+            await poster.close()
+
+    made = run(work())
+    if json:
+        print_json(made)
+    else:
+        _tell_compared(made)
+    return 0 if made.agrees else 1
+
+
+def _tell_compared(made: Any) -> None:
+    names = ("input_tokens", "cached_tokens", "output_tokens", "requests")
+    columns = ("day", "model", "tier", "status", *(name.partition("_")[0] for name in names), "likely because")
+    rows = []
+    for line in made.lines:
+        counts = [
+            f"{getattr(line.ours, name)}" + (f" ({away:+})" if (away := getattr(line.difference, name)) else "")
+            for name in names
+        ]
+        rows.append((line.day, line.model, line.tier or "standard", line.status, *counts, "; ".join(line.reasons)))
+    print_table(columns, rows, frozenset(columns[4:-1]))
+    rows = [
+        (cost.day, cost.status, usd_text(cost.ours_nano_usd), usd_text(cost.theirs_nano_usd), "; ".join(cost.reasons))
+        for cost in made.costs
+    ]
+    print_table(
+        ("day", "status", "USD ours", "USD theirs", "likely because"), rows, frozenset({"USD ours", "USD theirs"})
+    )
+    say("The books and the provider agree." if made.agrees else "The books and the provider differ.")
 
 
 def _total(by: list[str]) -> list[str]:

@@ -20,11 +20,13 @@ from gateway.http.admin import require_admin
 from gateway.ledger.adjustments.store import Adjustment, Adjustments, Repricing, Span
 from gateway.ledger.adjustments.what_if import PriceDifference, of_their_day, price_difference
 from gateway.ledger.reports.export import Format, export
+from gateway.ledger.reports.reconcile import Reconciliation, reconcile
 from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.span import unix_time
 from gateway.pricing.apply import Applied, apply_file, prices_text
 from gateway.pricing.rates import Rates
 from gateway.pricing.table import PriceTable
+from gateway.upstream.organization import Accounts
 
 # Whoever holds the admin key.
 ACTOR = "admin"
@@ -57,12 +59,23 @@ class NewAdjustment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Money:
-    """What the handlers need; one per app, under `state.money`. prices: those in force."""
+    """What the handlers need; one per app, under `state.money`.
 
-    def __init__(self, database: Database, prices: Callable[[], PriceTable], policies: Path, clock: Clock) -> None:
+    prices: those in force. accounts: the providers' own, behind the upstreams.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        prices: Callable[[], PriceTable],
+        accounts: Accounts,
+        policies: Path,
+        clock: Clock,
+    ) -> None:
         self.adjustments = Adjustments(database)
         self.reports = ReportStore(database)
         self.prices = prices
+        self.accounts = accounts
         self.prices_file = policies / "prices.yaml"
         self.clock = clock
 
@@ -146,6 +159,21 @@ async def export_usage(
     return Stream(_with(head, pieces), media_type="text/csv; charset=utf-8")
 
 
+@get("/usage/reconcile")
+async def reconcile_usage(
+    state: State,
+    upstream: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
+    tolerance: FromQuery[float] = 0.0,
+    api_key_id: FromQuery[list[str] | None] = None,
+) -> Reconciliation:
+    """The books beside the provider's own count."""
+    money = _money(state)
+    account = money.accounts.of(upstream)
+    return await reconcile(money.reports, account, upstream, since, until, tolerance, api_key_id or ())
+
+
 async def _with(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
     yield head
     async for piece in rest:
@@ -159,7 +187,16 @@ def _money(state: State) -> Money:
 
 money_router = Router(
     "/admin",
-    route_handlers=[show_prices, diff_prices, apply_prices, reprice, adjust_usage, list_adjustments, export_usage],
+    route_handlers=[
+        show_prices,
+        diff_prices,
+        apply_prices,
+        reprice,
+        adjust_usage,
+        list_adjustments,
+        export_usage,
+        reconcile_usage,
+    ],
     guards=[require_admin],
     tags=["admin"],
 )

@@ -12,6 +12,14 @@ def is_tuned(model: str) -> bool:
     return name.startswith("ft:") or ".ft-" in name or ":ft-" in name
 
 
+def undated(model: str) -> str:
+    """The id without its snapshot's date: what was asked for as `gpt-4.1-mini` is billed under its dated name.
+
+    A tuned model's id is its own; there is no other name for it.
+    """
+    return model if is_tuned(model) else _SNAPSHOT_DATE.sub("", model)
+
+
 # Azure names a tuned model by its base and a hash: `gpt-4o-mini-2024-07-18.ft-0e208cf33a6a466994aff31a08aba678`.
 _AZURE = re.compile(r"(?P<base>[^/]+)\.ft-[0-9A-Za-z-]+\Z")
 

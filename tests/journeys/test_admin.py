@@ -16,6 +16,7 @@ ROUTES = (
     ("POST", "/admin/usage/x/adjust"),
     ("GET", "/admin/usage/x/adjustments"),
     ("GET", "/admin/usage/export"),
+    ("GET", "/admin/usage/reconcile?upstream=x&since=2026-11-01&until=2026-11-02"),
     ("GET", "/admin/prices?models=x"),
     ("POST", "/admin/prices/diff"),
     ("POST", "/admin/prices/apply"),
