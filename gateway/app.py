@@ -23,6 +23,7 @@ from gateway.core.money import nano_from_usd
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
+from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
@@ -37,7 +38,7 @@ from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
-from gateway.ledger.accounts import Accounts
+from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.ledger.entry import OPERATOR
 from gateway.ledger.retrieval import book_retrieval
 from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
@@ -51,6 +52,7 @@ from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.shadow import Shadows
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
+from gateway.upstream.organization import Accounts
 from gateway.upstream.port import Transport
 from gateway.upstream.post import JsonPoster
 from gateway.upstream.send import Sender
@@ -89,8 +91,12 @@ class Gateway:
         self.known = Known(self.database, settings, self.clock, self._know_teams)
         self.identity, self.keys = self.known.identity, self.known.keys
         self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
-        self.accounts = self._make_accounts()
-        self.books, self.ledger, self.shipper = self.accounts.store, self.accounts.ledger, self.accounts.shipper
+        self.bookkeeping = self._make_bookkeeping()
+        self.books, self.ledger, self.shipper = (
+            self.bookkeeping.store,
+            self.bookkeeping.ledger,
+            self.bookkeeping.shipper,
+        )
         self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
@@ -115,7 +121,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.beside = Beside(settings, self.database, self.clock, self.poster, self.accounts.journal, worker)
+        self.beside = Beside(settings, self.database, self.clock, self.poster, self.bookkeeping.journal, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()
@@ -123,10 +129,10 @@ class Gateway:
         self.unkept = Unkept(settings.data / "policies")
         self._announce(self.loaded)
 
-    def _make_accounts(self) -> Accounts:
+    def _make_bookkeeping(self) -> Bookkeeping:
         found = self.settings
         prices, observe = self.loaded.prices, self.observer.observe
-        made = Accounts(
+        made = Bookkeeping(
             self.database, found.data / "journal", prices, observe, self.clock, found.books.durability, AWAY
         )
         if found.books.redis_url is not None:
@@ -143,11 +149,13 @@ class Gateway:
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.known.access, self.accounts, self.pipeline)
+        admin = Admin(self.identity, self.known.access, self.bookkeeping, self.pipeline)
+        accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
+        money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         serve_metrics = self.settings.metrics_port is None
         return make_litestar(
-            self.proxy, self.doors, admin, health, self.beside, self._lifespan, serve_metrics=serve_metrics
+            self.proxy, self.doors, admin, money, health, self.beside, self._lifespan, serve_metrics=serve_metrics
         )
 
     def exposed(self) -> CollectorRegistry:
@@ -179,7 +187,7 @@ class Gateway:
         await self._declare_teams()
         await self.shipper.recover()
         await self.known.load()
-        await self.accounts.watch.start()
+        await self.bookkeeping.watch.start()
         await self._load_shadows()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
@@ -187,7 +195,7 @@ class Gateway:
         self._task("policies", self._watch_policies)
         self._task("identity", self.known.watch)
         self._task("gauges", self._tick)
-        for name, work in self.accounts.watch.works(AWAY):
+        for name, work in self.bookkeeping.watch.works(AWAY):
             self._task(name, work)
         self._task("examples", self._prepare_tasks)
         self._task("kept", self._keep_policies)
@@ -215,7 +223,7 @@ class Gateway:
             await transport.close()
         await self.doors.fetcher.close()
         # The export reads the end of the closed journal, and its posts go through the poster.
-        await self.accounts.stop(self.beside.finish)
+        await self.bookkeeping.stop(self.beside.finish)
         await self.poster.close()
         await self.database.close()
         self.call_log.flush()
@@ -329,7 +337,7 @@ class Gateway:
         self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
 
     def _know_teams(self, teams: list[Team]) -> None:
-        self.accounts.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
+        self.bookkeeping.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
 
     async def _load_shadows(self) -> None:
         now = self.clock.wall()
@@ -347,7 +355,7 @@ class Gateway:
     def refresh(self) -> None:
         """Brings the gauges up to now."""
         on, now = self.instruments, self.clock.wall()
-        for team, used in self.accounts.budgets.teams_used().items():
+        for team, used in self.bookkeeping.budgets.teams_used().items():
             on.budget.labels(team).set(used)
         for upstream, state in self.upstreams.states().items():
             on.breaker.labels(upstream).set(state)

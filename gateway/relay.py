@@ -3,6 +3,8 @@
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from gateway.core.call import Call, Headers
 from gateway.core.clock import Clock
 from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, UpstreamTimeout
@@ -15,7 +17,7 @@ from gateway.upstream.send import MAY_BE_AT_WORK, REFUSED_CREDENTIALS, Sent, Wai
 from gateway.wire.delivered import body_text, delivered_text
 from gateway.wire.sse import UsageStrip, UsageTap
 from gateway.wire.tokens import count_tokens
-from gateway.wire.usage import usage_of_body
+from gateway.wire.usage import tier_of_event, usage_of_body
 
 # What a caller gets of an upstream's headers. Names of accounts and cookies stay behind.
 RETURNED = frozenset(
@@ -32,6 +34,8 @@ LIMITS = b"x-ratelimit-"
 DONE = (b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data:[DONE]\n\n")
 PROGRESS_SECONDS = 2.0
 METERED = frozenset({"chat", "responses", "completions", "embeddings"})
+# Of output that cannot be read as anything.
+BYTES_PER_TOKEN = 4
 
 
 class Caller(Waiting, Protocol):
@@ -112,7 +116,7 @@ class Relay:
         if reply.status < 300:
             usage = usage_of_body(body)
             if usage is None and self._call.endpoint in METERED:
-                usage = self._entry.estimate(count_tokens(body_text(body)))
+                usage = self._estimate(count_tokens(body_text(body)), tier_of_event(body))
             if self._prepared.editor is not None:
                 body = self._prepared.editor.whole(body)
             self._entry.close(self._ended(reply.status, usage))
@@ -124,15 +128,18 @@ class Relay:
 
     async def _through(self, reply: ReadAhead) -> None:
         """A body that is neither JSON nor a stream of events, or too large: passed on as it comes."""
+        passed = 0
         try:
             chunk = await reply.read()
             await self._caller.start(reply.status, self._returned(reply))
             while chunk:
+                passed += len(chunk)
                 await self._caller.write(chunk)
                 chunk = await reply.read()
         except TransportError as fault:
-            raise self._broken(fault, b"", None) from None
-        self._entry.close(self._ended(reply.status, None))
+            raise self._broken(fault, b"", None, passed) from None
+        metered = reply.status < 300 and self._call.endpoint in METERED
+        self._entry.close(self._ended(reply.status, self._estimate(passed // BYTES_PER_TOKEN) if metered else None))
         await self._caller.end()
 
     async def _stream(self, reply: ReadAhead) -> None:
@@ -182,21 +189,26 @@ class Relay:
     def _delivered(self, tap: UsageTap) -> Usage:
         tokens = count_tokens(delivered_text(tap.kept))
         if tap.kept_bytes and tap.passed_bytes > tap.kept_bytes:
-            tokens = tokens * tap.passed_bytes // tap.kept_bytes
-        return self._entry.estimate(tokens)
+            tokens = -(-tokens * tap.passed_bytes // tap.kept_bytes)
+        # A first event without a word yet was made all the same.
+        return self._estimate(max(tokens, 1) if tap.passed_bytes else 0, tap.tier())
+
+    def _estimate(self, output_tokens: int, tier: str = "") -> Usage:
+        usage = self._entry.estimate(output_tokens)
+        return msgspec.structs.replace(usage, service_tier=tier) if tier else usage
 
     def _ended(self, status: int, usage: Usage | None) -> Closing:
         if self._caller.left:
             return Closing("caller_left", 499, "caller_left", usage, self._first_byte)
         return Closing("ok", status, "", usage, self._first_byte)
 
-    def _broken(self, fault: TransportError, body: bytes, tap: UsageTap | None) -> GatewayError:
-        """Books a reply that broke off, and says what to tell the caller."""
+    def _broken(self, fault: TransportError, body: bytes, tap: UsageTap | None, passed: int = 0) -> GatewayError:
+        """Books a reply that broke off, and says what to tell the caller. passed: bytes of it that are not kept."""
         if tap is not None:
             tap.finish()
             usage = tap.usage or self._delivered(tap)
         else:
-            usage = usage_of_body(body) or self._entry.estimate(len(body) // 4)
+            usage = usage_of_body(body) or self._estimate((len(body) + passed) // BYTES_PER_TOKEN, tier_of_event(body))
         error: GatewayError
         if isinstance(fault, Aborted):
             error = CallerLeft("The caller left.")

@@ -1,6 +1,7 @@
 """Where commands find the gateway's things: settings, database, policies."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -23,7 +24,6 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 def actor() -> str:
     """Who runs this command, for the audit log: by the account, which no variable can claim."""
-    import os
     import pwd
 
     try:

@@ -22,7 +22,7 @@ def prepare(found: Settings) -> Settings:
     rehearses = not provider_key or provider_key.startswith(PREFIX)
     if rehearses:
         os.environ["OPENAI_UPSTREAM_URL"] = _start_offline(found)
-        os.environ["OPENAI_API_KEY"] = "offline"
+        os.environ["OPENAI_API_KEY"] = os.environ["OPENAI_ADMIN_KEY"] = "offline"
     if found.admin_key is None:
         os.environ["GATEWAY_ADMIN_KEY"] = f"file:{_admin_key(found)}"
     key = run(_sample_key(found))

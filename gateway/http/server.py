@@ -14,6 +14,7 @@ from gateway.beside import Beside
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.http.access import authorize, require_listed
+from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.admin.router import admin_router
 from gateway.http.auth import Doors, callback, login, logout, me
@@ -29,6 +30,7 @@ def make_litestar(
     proxy: Proxy,
     doors: Doors,
     admin: Admin,
+    money: Money,
     health: Health,
     beside: Beside,
     lifespan: Lifespan,
@@ -60,6 +62,7 @@ def make_litestar(
         request_max_body_size=1024 * 1024,
     )
     application.state.admin = admin
+    application.state.money = money
     application.state.health = health
     application.state.access = doors.access
     application.state.doors = doors

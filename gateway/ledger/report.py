@@ -1,13 +1,13 @@
 """What teams used and what it cost."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.money import usd_text
-from gateway.ledger.store import GROUPS, Amounts, LedgerStore
+from gateway.ledger.reports.store import GROUPS, Amounts, ReportStore, is_group
+from gateway.ledger.span import unix_time
 
 
 class UsageLine(msgspec.Struct, frozen=True):
@@ -42,31 +42,22 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 async def usage_report(
-    store: LedgerStore, by: Sequence[str], since: str | None = None, until: str | None = None, team: str | None = None
+    store: ReportStore, by: Sequence[str], since: str | None = None, until: str | None = None, team: str | None = None
 ) -> UsageReport:
     """The report of a span of time. since, until: `2026-11-01` or a full ISO time, UTC unless it says otherwise.
 
     Raises InvalidRequest for an unknown group or a time that cannot be read.
     """
-    unknown = [name for name in by if name not in GROUPS]
+    unknown = [name for name in by if not is_group(name)]
     if unknown:
-        raise InvalidRequest(f"{unknown[0]!r} is not a group; choose from {', '.join(GROUPS)}.", param="by")
-    start, end = _unix(since, "since"), _unix(until, "until")
+        raise InvalidRequest(
+            f"{unknown[0]!r} is not a group; choose from {', '.join(GROUPS)} and metadata.KEY.", param="by"
+        )
+    start, end = unix_time(since, "since"), unix_time(until, "until")
     lines = [_line(amounts) for amounts in await store.sums(by, start, end, team)]
     totals = await store.sums((), start, end, team)
     total = _line(totals[0]) if totals else _line(Amounts({}, *([0] * 10)))
     return UsageReport(since, until, list(by), lines, total)
-
-
-def _unix(written: str | None, name: str) -> float | None:
-    if written is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(written)
-    except ValueError:
-        message = f"{name} is {written!r}; it must be a day (2026-11-01) or an ISO time."
-        raise InvalidRequest(message, param=name) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _line(amounts: Amounts) -> UsageLine:

@@ -15,6 +15,7 @@ from gateway.offline.embeddings import answer_embeddings
 from gateway.offline.exchange import CallerGone, Exchange, Receive, Refusal, Scope, Send
 from gateway.offline.faults import NO_FAULT, Fault, FaultBook, Laid, fault_from_headers
 from gateway.offline.models import model_object
+from gateway.offline.organization import answer_organization
 from gateway.offline.requests import (
     ChatRequest,
     CompletionRequest,
@@ -33,6 +34,7 @@ ANSWERS: Mapping[str, tuple[type[Any], Callable[..., Work]]] = {
     "/v1/embeddings": (EmbeddingsRequest, answer_embeddings),
 }
 CONTROL = "/__offline/"
+ORGANIZATION = "/v1/organization/"
 TUNING_SECONDS = 3.0
 
 
@@ -103,6 +105,9 @@ class OfflineUpstream:
         await deliver(compose(request, with_usage=not fault.no_usage), exchange, fault, self.bill)
 
     async def _serve_resource(self, exchange: Exchange, body: bytes) -> None:
+        if exchange.method == "GET" and exchange.path.startswith(ORGANIZATION):
+            await exchange.reply(answer_organization(self.bill, exchange.path, exchange.queries))
+            return
         content_type = exchange.headers.get("content-type", "")
         ask = Ask(id="", query=exchange.query, body=body, content_type=content_type)
         found = self.resources.answer(exchange.method, exchange.path, ask)

@@ -1,7 +1,9 @@
 """The offline upstream's own books, against which the gateway's are checked."""
 
 import os
+import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,7 @@ from gateway.core.values import Value
 
 # The file keeps every row; memory keeps the newest.
 MAX_ROWS_HELD = 200_000
+DAY_SECONDS = 86_400
 
 Outcome = Literal["ok", "caller_left", "truncated", "interrupted"]
 
@@ -32,9 +35,13 @@ class Row(Value, frozen=True):
 
 
 class Bill:
-    """Rows in memory and, when a path is given, one JSON line each in a file that is only appended to."""
+    """Rows in memory and, when a path is given, one JSON line each in a file that is only appended to.
 
-    def __init__(self, path: Path | None = None) -> None:
+    Sums by UTC day, endpoint and model are kept of all of them.
+    """
+
+    def __init__(self, path: Path | None = None, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.reset()
 
@@ -46,6 +53,17 @@ class Bill:
         self._count += 1
         self._prompt_tokens += row.prompt_tokens
         self._completion_tokens += row.completion_tokens
+        day = int(self._wall() // DAY_SECONDS) * DAY_SECONDS
+        sums = self._days.setdefault((day, row.endpoint, row.model), (0, 0, 0))
+        self._days[day, row.endpoint, row.model] = (
+            sums[0] + 1,
+            sums[1] + row.prompt_tokens,
+            sums[2] + row.completion_tokens,
+        )
+
+    def by_day(self) -> Mapping[tuple[int, str, str], tuple[int, int, int]]:
+        """Requests, tokens in and tokens out, by the Unix time at which the day began, the endpoint and the model."""
+        return self._days
 
     def reset(self) -> None:
         """Forgets the rows in memory; the file is left as it is."""
@@ -53,6 +71,7 @@ class Bill:
         self._count = 0
         self._prompt_tokens = 0
         self._completion_tokens = 0
+        self._days: dict[tuple[int, str, str], tuple[int, int, int]] = {}
 
     def summary(self) -> dict[str, object]:
         """Totals over all rows since the last reset, and the rows (the newest, if there were very many)."""

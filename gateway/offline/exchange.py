@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
@@ -41,12 +41,16 @@ class CallerGone(Exception):
 
 
 class Exchange:
-    """What came in, and the means to reply. Header names are lower case; the last of a name counts."""
+    """What came in, and the means to reply. Header names are lower case; the last of a name counts.
+
+    queries: all values of each name, for those that may stand several times.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        self.queries = parse_qs(scope["query_string"].decode("latin-1"))
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._receive = receive
         self._send = send

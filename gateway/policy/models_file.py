@@ -70,11 +70,13 @@ class Limits(Written):
 class UpstreamEntry(Written):
     """Where calls go. on_disconnect: what happens to the upstream call when the caller leaves.
 
-    retry_budget: the share of its calls (0 to 1) that second tries may add; 0 allows none.
+    retry_budget: the share of its calls (0 to 1) that second tries may add; 0 allows none. admin_key: opens the
+    provider's own count of usage and costs (`gateway usage reconcile`); calls never carry it.
     """
 
     base_url: Annotated[str, AfterValidator(_is_base_url)]
     api_key: Secret | None = None
+    admin_key: Secret | None = None
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     transport: Literal["http1", "httpx"] = "http1"
     provider: str | None = None

@@ -7,6 +7,7 @@ keeps a bounded number of answers.
 
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
@@ -24,7 +25,7 @@ HOUR = time(12, tzinfo=UTC)
 
 
 def package_rates(model: str, day: date, provider: str | None) -> Rates | None:
-    """The package's rates on that day, or None when it knows none.
+    """The package's rates on that day, or None when it knows none. It knows standard rates only, of no other tier.
 
     provider: one of the package's ids; one that it does not know gives None, because the price of another
     company's server would be a guess. A tuned model is never given the price of its untuned base. A model
@@ -61,19 +62,26 @@ def _named(wanted: str, providers: list[Provider]) -> Provider | None:
 
 
 def _rates(price: ModelPrice) -> Rates | None:
-    fields = {
+    fields: dict[str, Any] = {
         "input": price.input_mtok,
         "cached": price.cache_read_mtok,
         "cache_write": price.cache_write_mtok,
         "output": price.output_mtok,
+    }
+    sensed: dict[str, Any] = {
+        "audio_input": getattr(price, "input_audio_mtok", None),
+        "audio_output": getattr(price, "output_audio_mtok", None),
+        "image_input": getattr(price, "input_image_mtok", None),
+        "image_output": getattr(price, "output_image_mtok", None),
     }
     if fields["input"] is None and fields["output"] is None:
         return None
     starts = sorted(
         {tier.start for given in fields.values() if isinstance(given, TieredPrices) for tier in given.tiers}
     )
+    plain: dict[str, Any] = {name: _pico(given, 0) for name, given in (fields | sensed).items()}
     return Rates(
-        **{name: _pico(given, 0) for name, given in fields.items()},
+        **plain,
         source=SOURCE,
         long_context=tuple(
             LongContext(over=start, **{name: _pico(given, start + 1) for name, given in fields.items()})

@@ -21,7 +21,8 @@ class Rates(Value, frozen=True):
     """What one model costs on one day, in pico-dollars per token: USD per million tokens times 1,000,000.
 
     None is "not known", never "free"; free is 0. source: where the figures stand. long_context: ascending
-    by `over`. training_hour_nano_usd: for training billed by the hour (nano-dollars per hour).
+    by `over`. training_hour_nano_usd: for training billed by the hour (nano-dollars per hour). tiers: rates of
+    service tiers (`flex`, `priority`, `batch`) by name; a tier that is not among them has no price.
     Raises ValueError for a negative rate.
     """
 
@@ -33,13 +34,23 @@ class Rates(Value, frozen=True):
     source: str = ""
     long_context: tuple[LongContext, ...] = ()
     training_hour_nano_usd: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
+    tiers: tuple[tuple[str, "Rates"], ...] = ()
 
     def __post_init__(self) -> None:
         levels: tuple[Rates | LongContext, ...] = (self, *self.long_context)
         given = [rate for level in levels for rate in (level.input, level.cached, level.cache_write, level.output)]
-        for rate in (*given, self.training, self.training_hour_nano_usd):
+        sensed = (self.audio_input, self.audio_output, self.image_input, self.image_output)
+        for rate in (*given, *sensed, self.training, self.training_hour_nano_usd):
             if rate is not None and rate < 0:
                 raise ValueError(f"a price is {rate} pico-dollars per token; it must be 0 or more")
+
+    def at_tier(self, tier: str) -> "Rates | None":
+        """The rates of a service tier; None for one whose rates are not known. '' is the standard one."""
+        return next((rates for name, rates in self.tiers if name == tier), None) if tier else self
 
 
 def cost_by_kind(rates: Rates, usage: Usage) -> tuple[tuple[str, int], ...] | None:
@@ -47,26 +58,44 @@ def cost_by_kind(rates: Rates, usage: Usage) -> tuple[tuple[str, int], ...] | No
 
     The total is their sum: nothing is rounded a second time. Cached tokens go at `cached`, or at `input`
     when no cached rate is known. Cache writes are input tokens that were not cached, and go at
-    `cache_write` when that is known. Reasoning goes at the output rate.
-    None when a rate is missing for tokens that were used, or when the counts contradict each other (more
-    cached than input tokens): a cost made from these would be a guess. A kind without tokens needs no rate.
+    `cache_write` when that is known. Reasoning goes at the output rate. Audio and images are parts of the input
+    and of the output, at rates of their own; what is both cached and audio goes at the cached rate alone.
+    None when a rate is missing for tokens that were used, also of the tier they were served at, or when the counts
+    contradict each other (more cached than input tokens): a cost made from these would be a guess. A kind without
+    tokens needs no rate.
     """
-    written = usage.cache_write_tokens
+    written, thought = usage.cache_write_tokens, usage.reasoning_tokens
     plain = usage.input_tokens - usage.cached_tokens - written
-    spoken = usage.output_tokens - usage.reasoning_tokens
-    if min(plain, written, usage.cached_tokens, spoken, usage.reasoning_tokens) < 0:
+    spoken = usage.output_tokens - thought
+    at = rates.at_tier(usage.service_tier) if usage.service_tier else rates
+    if at is None or min(plain, written, usage.cached_tokens, spoken, thought) < 0:
         return None
-    level = _level(rates, usage.input_tokens) if rates.long_context else rates
+    level = _level(at, usage.input_tokens) if at.long_context else at
+    parts_in = [(written, level.input if level.cache_write is None else level.cache_write)]
+    parts_out: list[tuple[int, int | None]] = []
+    if usage.audio_input_tokens or usage.image_input_tokens:
+        heard = min(usage.audio_input_tokens, plain)
+        seen = min(usage.image_input_tokens, plain - heard)
+        plain -= heard + seen
+        # A model that reads images counts them as text, at one rate; audio is many times dearer.
+        parts_in += [(heard, at.audio_input), (seen, level.input if at.image_input is None else at.image_input)]
+    if usage.audio_output_tokens or usage.image_output_tokens:
+        voiced = min(usage.audio_output_tokens, spoken)
+        drawn = min(usage.image_output_tokens, spoken - voiced)
+        spoken -= voiced + drawn
+        parts_out = [(voiced, at.audio_output), (drawn, at.image_output)]
     costs: list[tuple[str, int]] = []
-    for kind, tokens, rate, more, more_rate in (
-        ("input", plain, level.input, written, level.input if level.cache_write is None else level.cache_write),
-        ("cached", usage.cached_tokens, level.input if level.cached is None else level.cached, 0, 0),
-        ("output", spoken, level.output, 0, 0),
-        ("reasoning", usage.reasoning_tokens, level.output, 0, 0),
+    for kind, parts in (
+        ("input", [(plain, level.input), *parts_in]),
+        ("cached", [(usage.cached_tokens, level.input if level.cached is None else level.cached)]),
+        ("output", [(spoken, level.output), *parts_out]),
+        ("reasoning", [(thought, level.output)]),
     ):
-        if (tokens and rate is None) or (more and more_rate is None):
-            return None
-        pico = tokens * (rate or 0) + more * (more_rate or 0)
+        pico = 0
+        for tokens, rate in parts:
+            if tokens and rate is None:
+                return None
+            pico += tokens * (rate or 0)
         costs.append((kind, nano_from_pico(pico) if pico else 0))
     return tuple(costs)
 

@@ -1,7 +1,7 @@
-"""Plain requests for what is not a caller's call: embeddings, webhooks, exports, jobs that are looked after."""
+"""Plain requests for what is not a caller's call: embeddings, webhooks, exports, a provider's own counts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx2
 
@@ -18,8 +18,16 @@ class JsonPoster:
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> bytes:
         """The reply's body. Raises UpstreamFailed (502) for anything but a 2xx, UpstreamTimeout (504)."""
+        return await self._send(self._client.build_request("POST", url, headers=headers, content=body))
+
+    async def get(self, url: str, headers: dict[str, str], query: Sequence[tuple[str, str]]) -> bytes:
+        """The reply's body; a name may stand several times in the query. Raises what `post` does."""
+        return await self._send(self._client.build_request("GET", url, headers=headers, params=list(query)))
+
+    async def _send(self, request: httpx2.Request) -> bytes:
+        url = str(request.url)
         try:
-            reply = await self._client.post(url, headers=headers, content=body)
+            reply = await self._client.send(request)
         except httpx2.TimeoutException:
             raise UpstreamTimeout(f"{_host(url)} did not answer in {SECONDS:.0f} s.") from None
         except httpx2.HTTPError as fault:

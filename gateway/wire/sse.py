@@ -11,9 +11,12 @@ import msgspec
 from gateway.core.errors import InvalidRequest
 from gateway.core.usage import Usage
 from gateway.wire.json_object import read_object, write_object
-from gateway.wire.usage import UNREADABLE, usage_of_event
+from gateway.wire.usage import UNREADABLE, tier_of_event, usage_of_event
 
 USAGE = b'"usage"'
+TIER = b'"service_tier"'
+# A provider that names a stream's tier does so from the first event on.
+FIRST_READS = 4
 # An event longer than this is passed on without being understood: its usage is then estimated.
 MAX_EVENT = 16 * 1024 * 1024
 # How much of a stream is kept, to estimate from when no usage comes.
@@ -117,7 +120,23 @@ class UsageTap:
             end = block.find(b"\n", match.start())
             line = block[start : len(block) if end < 0 else end]
             if line.startswith(b"data:"):
-                self.usage = usage_of_event(line[5:].strip()) or self.usage
+                self._take(line[5:].strip())
+
+    def tier(self) -> str:
+        """The service tier that the stream's beginning names; '' for the standard one."""
+        for event in events(b"".join(self.kept[:FIRST_READS])):
+            if TIER in event:
+                return tier_of_event(payload(event))
+        return ""
+
+    def _take(self, data: bytes) -> None:
+        """The usage in an event's data, if it is one: of several the last is the whole stream's."""
+        found = usage_of_event(data)
+        if found is None:
+            return
+        if TIER not in data and (tier := self.tier()):
+            found = msgspec.structs.replace(found, service_tier=tier)
+        self.usage = found
 
 
 class UsageStrip(UsageTap):
@@ -164,7 +183,7 @@ class UsageStrip(UsageTap):
             return event
         found = bytes(raw)
         if found != b"null":
-            self.usage = usage_of_event(data) or self.usage
+            self._take(data)
             if bytes(fields.get("choices", b"")).replace(b" ", b"") == b"[]":
                 return b""
         plain, spaced = b'"usage":' + found, b'"usage": ' + found

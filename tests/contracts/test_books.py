@@ -26,6 +26,7 @@ from gateway.db.schema import HEAD, fits, require_head, revision, upgrade
 from gateway.identity.store import IdentityStore
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import usage_report
+from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.store import GROUPS, LedgerStore
 from tests.fakes.calls import NAMES, closed
 from tests.fakes.running_gateway import ROOT, plain_environment
@@ -239,13 +240,15 @@ async def test_a_retried_call_is_one_call_and_two_attempts(books: LedgerStore) -
     assert (sums.calls, sums.attempts) == (1, 2)
 
 
-async def test_a_day_is_utcs(books: LedgerStore) -> None:
+async def test_a_day_is_utcs(books: LedgerStore, database: Database) -> None:
     await books.ship([booked(1, at=NOVEMBER - 1), booked(2, at=NOVEMBER), booked(3, at=NOVEMBER + DAY - 1)], [], {})
     days = {part.group["day"]: part.calls for part in await books.sums(("day",))}
     assert days == {"2026-10-31": 1, "2026-11-01": 2}
-    report = await usage_report(books, ("day",), "2026-11-01", "2026-11-02")
+    report = await usage_report(ReportStore(database), ("day",), "2026-11-01", "2026-11-02")
     assert report.total.calls == 2
-    assert (await usage_report(books, ("day",), "2026-11-01T00:00:00+01:00", "2026-11-01")).total.calls == 1
+    assert (
+        await usage_report(ReportStore(database), ("day",), "2026-11-01T00:00:00+01:00", "2026-11-01")
+    ).total.calls == 1
 
 
 async def test_what_a_month_has_spent_is_summed_by_team(books: LedgerStore) -> None:

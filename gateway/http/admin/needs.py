@@ -10,7 +10,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd
 from gateway.identity.access.store import AccessStore
 from gateway.identity.store import IdentityStore
-from gateway.ledger.accounts import Accounts
+from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.pipeline import Pipeline
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -19,12 +19,12 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 class Admin:
     """One per app, under `state.admin`."""
 
-    def __init__(self, identity: IdentityStore, access: AccessStore, accounts: Accounts, pipeline: Pipeline) -> None:
+    def __init__(self, identity: IdentityStore, access: AccessStore, books: Bookkeeping, pipeline: Pipeline) -> None:
         self.identity = identity
         self.access = access
-        self.books = accounts.store
-        self.rules = accounts.rules
-        self.leases = accounts.leases
+        self.books = books.store
+        self.rules = books.rules
+        self.leases = books.leases
         self.pipeline = pipeline
 
 

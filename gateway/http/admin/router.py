@@ -7,6 +7,16 @@ from gateway.http.admin.budgets import list_budgets, list_limits, put_budget, pu
 from gateway.http.admin.decisions import decision, explain_written
 from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
 from gateway.http.admin.members import add_member, list_members, remove_member
+from gateway.http.admin.money import (
+    adjust_usage,
+    apply_prices,
+    diff_prices,
+    export_usage,
+    list_adjustments,
+    reconcile_usage,
+    reprice,
+    show_prices,
+)
 from gateway.http.admin.roles import create_role_key, list_role_keys, revoke_role_key
 from gateway.http.admin.teams import create_team, list_teams, set_budget, set_team
 from gateway.http.admin.upkeep import retain
@@ -39,6 +49,14 @@ admin_router = Router(
         remove_budget,
         list_limits,
         put_limit,
+        show_prices,
+        diff_prices,
+        apply_prices,
+        reprice,
+        adjust_usage,
+        list_adjustments,
+        export_usage,
+        reconcile_usage,
         list_deliveries,
         retry_delivery,
         send_test,

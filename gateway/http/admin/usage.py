@@ -8,7 +8,6 @@ from litestar.params import FromQuery
 
 from gateway.core.errors import InvalidRequest
 from gateway.http.access import require_team, teams_of
-from gateway.http.admin.needs import admin
 from gateway.ledger.report import UsageReport, usage_report
 
 
@@ -23,7 +22,7 @@ async def usage(
 ) -> UsageReport:
     """Tokens and cost. by: groups with commas between them. A role for a team sees that team alone."""
     groups = [name for name in by.split(",") if name]
-    return await usage_report(admin(state).books, groups, since, until, one_team(request, team))
+    return await usage_report(state.money.reports, groups, since, until, one_team(request, team))
 
 
 def one_team(request: Request[Any, Any, Any], team: str | None) -> str | None:

@@ -131,3 +131,39 @@ def test_costs_are_whole_never_negative_and_within_half_a_nano_dollar_a_kind(
         1_000,
     )
     assert abs(sum(nano for _, nano in costs) - exact) <= Fraction(4, 2)
+
+
+SENSED = Rates(input=2_500, output=10_000, cached=1_250, audio_input=40_000, audio_output=80_000, image_output=30_000)
+
+
+def test_audio_and_images_are_taken_out_of_their_wholes_and_billed_once() -> None:
+    usage = Usage(100, 50, cached_tokens=10, audio_input_tokens=40, image_input_tokens=20, audio_output_tokens=30)
+    costs = dict(cost_by_kind(SENSED, usage) or ())
+    assert costs["cached"] == 13
+    # 50 tokens at the text rate, images among them; 40 of audio.
+    assert costs["input"] == (50 * 2_500 + 40 * 40_000) // 1_000
+    assert costs["output"] == (20 * 10_000 + 30 * 80_000) // 1_000
+
+
+def test_audio_that_was_cached_is_billed_as_cached_alone() -> None:
+    usage = Usage(100, 0, cached_tokens=90, audio_input_tokens=80)
+    costs = dict(cost_by_kind(SENSED, usage) or ())
+    assert (costs["cached"], costs["input"]) == (113, 400)
+
+
+def test_audio_and_pictures_without_a_rate_of_their_own_have_no_cost() -> None:
+    """They cost many times what text does."""
+    text = Rates(input=2_500, output=10_000)
+    assert cost_by_kind(text, Usage(100, 0, audio_input_tokens=1)) is None
+    assert cost_by_kind(text, Usage(100, 10, audio_output_tokens=1)) is None
+    assert cost_by_kind(text, Usage(100, 10, image_output_tokens=1)) is None
+    assert cost_by_kind(text, Usage(100, 10, image_input_tokens=40)) == cost_by_kind(text, Usage(100, 10))
+
+
+def test_a_tier_has_its_own_rates_and_an_unknown_one_has_no_cost() -> None:
+    rates = Rates(input=2_000, output=4_000, tiers=(("flex", Rates(input=1_000, output=2_000)),))
+    usage = Usage(100, 10)
+    standard, flex = (cost_by_kind(rates, msgspec.structs.replace(usage, service_tier=tier)) for tier in ("", "flex"))
+    assert dict(standard or ()) == {"input": 200, "cached": 0, "output": 40, "reasoning": 0}
+    assert dict(flex or ()) == {"input": 100, "cached": 0, "output": 20, "reasoning": 0}
+    assert cost_by_kind(rates, msgspec.structs.replace(usage, service_tier="priority")) is None

@@ -174,3 +174,73 @@ def test_any_text_is_a_model_name_and_never_an_error(model: str) -> None:
         assert all(name.startswith("ft:") for name in names)
     found = SHIPPED_ONCE.rates(model, DAY)
     assert found is None or found.source
+
+
+@pytest.mark.parametrize("base", TUNED)
+def test_azures_form_has_the_tuned_price_until_it_has_one_of_its_own(base: str) -> None:
+    prices = shipped()
+    undated = base[:-11] if base[-11:-8] == "-20" else base
+    for name in (f"{base}.ft-0e208cf33a6a", f"azure/{base}.ft-0e208cf33a6a", f"{undated}.ft-0e208cf33a6a"):
+        assert input_rate(prices.rates(name, DAY)) == round(TUNED[base][0] * 1_000_000)
+    own = table({"models": ["gpt-4o-mini.ft"], "input": 7}, {"models": ["ft:gpt-4o-mini"], "input": 8})
+    assert input_rate(own.rates("gpt-4o-mini-2024-07-18.ft-0e2", DAY)) == 7_000_000
+    assert input_rate(own.rates("ft:gpt-4o-mini-2024-07-18:acme::0e2", DAY)) == 8_000_000
+
+
+# USD per million tokens at the tier `batch`, written again by hand: not always half of the standard ones.
+BATCH = {
+    "o4-mini-2025-04-16": (2.0, 0.5, 8.0),
+    "gpt-4.1-2025-04-14": (1.5, 0.5, 6.0),
+    "gpt-4.1-mini-2025-04-14": (0.4, 0.1, 1.6),
+    "gpt-4.1-nano-2025-04-14": (0.1, 0.025, 0.4),
+    "gpt-4o-2024-08-06": (2.225, 0.9, 12.5),
+    "gpt-4o-mini-2024-07-18": (0.15, 0.075, 0.6),
+    "gpt-3.5-turbo": (1.5, None, 3.0),
+    "davinci-002": (6.0, None, 6.0),
+    "babbage-002": (0.8, None, 0.9),
+}
+
+
+@pytest.mark.parametrize("base", BATCH)
+def test_a_tuned_models_batch_rates_are_the_published_ones_and_no_other_tier_has_any(base: str) -> None:
+    rates = shipped().rates(f"ft:{base}:acme::Ab12", DAY)
+    assert rates is not None
+    batch = rates.at_tier("batch")
+    assert batch is not None
+    found = (batch.input, batch.cached, batch.output)
+    assert found == tuple(None if usd is None else round(usd * 1_000_000) for usd in BATCH[base])
+    assert rates.at_tier("flex") is None
+
+
+def test_a_tier_may_be_a_multiple_of_the_standard_rates_and_of_their_long_context() -> None:
+    step = {"over": 100, "input": 4}
+    entry = {"models": ["m"], "input": 2, "output": 3, "audio_input": 8, "long_context": [step]}
+    rates = table({**entry, "tiers": {"batch": {"multiplier": 0.5}}}).rates("m", DAY)
+    assert rates is not None
+    batch = rates.at_tier("batch")
+    assert batch is not None
+    assert (batch.input, batch.output, batch.audio_input) == (1_000_000, 1_500_000, 4_000_000)
+    assert (batch.long_context[0].over, batch.long_context[0].input) == (100, 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "told"),
+    [
+        ({"batch": {}}, "either its own rates or a multiplier"),
+        ({"batch": {"multiplier": 0.5, "input": 1}}, "either its own rates or a multiplier"),
+        ({"default": {"input": 1}}, "is the standard tier"),
+        ({"batch": {"multiplier": -1}}, "greater than 0"),
+    ],
+)
+def test_a_tier_that_says_nothing_or_two_things_is_a_fault(tiers: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        table({"models": ["m"], "input": 2, "tiers": tiers})
+
+
+def test_a_model_that_speaks_has_audio_rates_in_the_package() -> None:
+    rates = table().rates("gemini-2.5-flash", DAY)
+    assert rates is not None
+    assert (rates.audio_input or 0) > (rates.input or 0)
+    unknown = table().rates("gpt-4o-audio-preview", DAY)
+    assert unknown is not None
+    assert cost_by_kind(unknown, Usage(10, 0, audio_input_tokens=5)) is None

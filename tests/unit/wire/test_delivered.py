@@ -51,4 +51,25 @@ def test_what_is_not_understood_delivers_nothing(garbage: bytes) -> None:
 def test_a_whole_body_is_read_too() -> None:
     assert body_text(b'{"choices":[{"message":{"content":"Hi"}},{"message":{"content":" there"}}]}') == "Hi there"
     assert body_text(b'{"output":[{"content":[{"type":"output_text","text":"Hi"}]}]}') == "Hi"
-    assert body_text(b"<html>") == ""
+    assert body_text(b"Hi <b>there</b>") == "Hi <b>there</b>"
+
+
+def test_reasoning_speech_and_names_of_tools_are_output_too() -> None:
+    """A provider bills them, shown or not."""
+    stream = (
+        b'data: {"choices":[{"delta":{"reasoning":"Hm. "}}]}\n\n'
+        b'data: {"choices":[{"delta":{"audio":{"transcript":"Hello. "}}}]}\n\n'
+        b'data: {"choices":[{"delta":{"tool_calls":[{"custom":{"name":"sh ","input":"ls "}}]}}]}\n\n'
+        b'data: {"choices":[{"delta":{"function_call":{"name":"f","arguments":"{}"}}}]}\n\n'
+    )
+    assert delivered_text([stream]) == "Hm. Hello. ls sh {}f"
+
+
+def test_a_responses_stream_counts_a_tools_name_once_and_its_arguments_once() -> None:
+    stream = (
+        b'data: {"type":"response.output_item.added","item":{"type":"function_call","name":"look","arguments":""}}\n\n'
+        b'data: {"type":"response.function_call_arguments.delta","delta":"{}"}\n\n'
+        b'data: {"type":"response.function_call_arguments.done","arguments":"{}"}\n\n'
+        b'data: {"type":"response.output_item.done","item":{"type":"function_call","name":"look","arguments":"{}"}}\n\n'
+    )
+    assert delivered_text([stream]) == "look{}"

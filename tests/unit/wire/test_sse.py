@@ -112,3 +112,23 @@ def test_what_is_kept_for_an_estimate_is_bounded() -> None:
 def test_only_the_trace_of_our_question_is_taken_out(came: bytes, goes: bytes) -> None:
     strip = UsageStrip()
     assert strip.feed(came) + strip.finish() == goes
+
+
+@pytest.mark.parametrize("tap", [UsageTap(), UsageStrip()], ids=["tap", "strip"])
+def test_a_tier_that_only_the_first_event_names_is_the_streams(tap: UsageTap) -> None:
+    for event in (
+        b'data: {"service_tier":"flex","choices":[{"delta":{"content":"Hi"}}]}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\n',
+    ):
+        tap.feed(event)
+    assert tap.usage is not None
+    assert tap.usage.service_tier == tap.tier() == "flex"
+
+
+def test_the_tier_beside_the_usage_is_the_one_that_counts() -> None:
+    """Asked for as `priority`, served as `default`: the last event says what is billed."""
+    tap = UsageTap()
+    tap.feed(b'data: {"type":"response.created","response":{"service_tier":"priority","usage":null}}\n\n')
+    tap.feed(b'data: {"response":{"service_tier":"default","usage":{"input_tokens":3,"output_tokens":1}}}\n\n')
+    assert tap.usage is not None
+    assert tap.usage.service_tier == ""

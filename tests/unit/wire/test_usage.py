@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.usage import Usage
-from gateway.wire.usage import MAX_RAW, read_usage, usage_of_body, usage_of_event
+from gateway.wire.usage import MAX_RAW, read_usage, tier_of_event, usage_of_body, usage_of_event
 
 CHAT = (
     b'{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":4},'
@@ -86,3 +86,59 @@ def test_usage_is_found_in_a_body_and_in_both_kinds_of_events() -> None:
 def test_a_body_without_usage_has_none(body: bytes) -> None:
     assert usage_of_body(body) is None
     assert usage_of_event(body) is None
+
+
+def test_audio_images_and_predictions_are_read() -> None:
+    found = read_usage(
+        b'{"prompt_tokens":90,"completion_tokens":50,"prompt_tokens_details":{"audio_tokens":40,"image_tokens":20},'
+        b'"completion_tokens_details":{"audio_tokens":30,"image_tokens":1,"accepted_prediction_tokens":9,'
+        b'"rejected_prediction_tokens":99}}'
+    )
+    assert found is not None
+    assert (found.audio_input_tokens, found.image_input_tokens) == (40, 20)
+    assert (found.audio_output_tokens, found.image_output_tokens) == (30, 1)
+    assert (found.accepted_prediction_tokens, found.rejected_prediction_tokens) == (9, 41)
+
+
+def test_a_picture_and_a_transcription_are_read_and_seconds_are_not_tokens() -> None:
+    picture = read_usage(b'{"input_tokens":50,"input_tokens_details":{"image_tokens":40},"output_tokens":60}')
+    assert picture is not None
+    assert (picture.input_tokens, picture.image_input_tokens, picture.output_tokens) == (50, 40, 60)
+    speech = read_usage(
+        b'{"type":"tokens","input_tokens":14,"input_token_details":{"audio_tokens":4},"output_tokens":9}'
+    )
+    assert speech is not None
+    assert (speech.input_tokens, speech.audio_input_tokens, speech.output_tokens) == (14, 4, 9)
+    assert read_usage(b'{"type":"duration","seconds":9}') is None
+
+
+def test_tokens_that_only_the_total_shows_are_output() -> None:
+    """Hidden reasoning: a total recomputed as prompt + completion would be 10 where 298 are billed."""
+    hidden = read_usage(b'{"prompt_tokens":6,"completion_tokens":4,"total_tokens":298}')
+    assert hidden is not None
+    assert (hidden.input_tokens, hidden.output_tokens) == (6, 292)
+    low = read_usage(b'{"prompt_tokens":6,"completion_tokens":4,"total_tokens":7}')
+    assert low is not None
+    assert (low.input_tokens, low.output_tokens) == (6, 4)
+    assert read_usage(b'{"prompt_tokens":6,"completion_tokens":4,"total_tokens":1000000001}') is None
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        (b'"flex"', "flex"),
+        (b'"priority"', "priority"),
+        (b'"default"', ""),
+        (b'"auto"', ""),
+        (b"null", ""),
+        (b"7", ""),
+        (b'"scale"', "scale"),
+    ],
+)
+def test_the_tier_of_the_reply_is_the_one_it_was_served_at(told: bytes, tier: str) -> None:
+    """`auto` and `default` are the standard one; a tier that nobody knows keeps its name, and has no price."""
+    whole = usage_of_body(b'{"service_tier":' + told + b',"usage":' + CHAT + b"}")
+    inside = usage_of_event(b'{"response":{"service_tier":' + told + b',"usage":' + RESPONSES + b"}}")
+    assert whole is not None
+    assert inside is not None
+    assert whole.service_tier == inside.service_tier == tier_of_event(b'{"service_tier":' + told + b"}") == tier

@@ -25,7 +25,7 @@ from gateway.pricing.table import PriceTable
 Observe = Callable[[UsageEvent], None]
 
 
-class Accounts:
+class Bookkeeping:
     """Journal, budgets, limits, ledger and shipper. trouble: what the database's drivers raise when it is away."""
 
     def __init__(

@@ -1,0 +1,1 @@
+"""Corrections of what rows cost: never edits, always rows of their own with an actor and a reason."""
