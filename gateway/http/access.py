@@ -10,7 +10,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers.base import BaseRouteHandler
 
 from gateway.core.clock import Clock
-from gateway.core.errors import MissingKey, NotPermitted, SignInRefused
+from gateway.core.errors import InvalidRequest, MissingKey, NotPermitted, SignInRefused
 from gateway.core.settings import Settings
 from gateway.core.values import Value
 from gateway.identity.access.holders import PREFIX, Holders
@@ -162,10 +162,12 @@ def same_origin(one: str, other: str) -> bool:
 def authorize(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
     """Lets a request in when its route is in the table and somebody with one of its roles sends it.
 
-    Raises MissingKey, SignInRefused (401), NotPermitted (403), NotReady (503).
+    Raises InvalidRequest (400), MissingKey, SignInRefused (401), NotPermitted (403), NotReady (503).
     """
     access: Access = connection.app.state.access
     path = _plain(connection.scope["path_template"])
+    if "\0" in connection.scope["path"] or b"%00" in connection.scope["query_string"]:
+        raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
     found = ACCESS.get((_method(connection), path), CALLERS)
     if found is EVERYBODY or (path == METRICS and not access.metrics_auth):
         return

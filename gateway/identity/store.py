@@ -25,6 +25,8 @@ from gateway.identity.terms import FREE, Terms, written_terms
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SUBJECT = "identity"
 LONGEST_OVERLAP = 1e9
+MOST_EVENTS = 10_000
+LONGEST_TITLE = 200
 
 
 class Team(Value, frozen=True):
@@ -79,7 +81,12 @@ class IdentityStore:
         return version, [_key(row, organisations.get(row.team, "")) for row in rows], teams
 
     async def audit(self, subject: str | None = None, limit: int = 100) -> list[AuditEvent]:
-        """The newest changes first, of all parts of the gateway; of one subject (`team:support`) or of all."""
+        """The newest changes first, of all parts of the gateway; of one subject (`team:support`) or of all.
+
+        limit: at most this many. Raises InvalidRequest for one below 1 or above MOST_EVENTS.
+        """
+        if not 1 <= limit <= MOST_EVENTS:
+            raise InvalidRequest(f"limit is {limit}; it must be between 1 and {MOST_EVENTS}.", param="limit")
         async with self._database.session() as session:
             return await audit_events(session, subject=subject, limit=limit)
 
@@ -103,7 +110,7 @@ class IdentityStore:
         """A new team. Raises Conflict when the name is taken."""
         if not _NAME.fullmatch(name):
             raise InvalidRequest(f"{name!r} is no team name; it takes letters, digits, '.', '_' and '-'.", param="name")
-        _check_organisation(organisation)
+        _check_about(title, organisation)
         row = TeamRow(
             name=name,
             title=title,
@@ -139,7 +146,7 @@ class IdentityStore:
         self, name: str, *, title: str | None = None, organisation: str | None = None, actor: str
     ) -> Team:
         """Changes what is given of a team; "" takes it out of its organisation. Raises NotFound."""
-        _check_organisation(organisation or "")
+        _check_about(title or "", organisation or "")
         async with self._database.session() as session:
             row = await _existing_team(session, name)
             before = _told(row)
@@ -270,7 +277,9 @@ async def _note_team(session: AsyncSession, actor: str, action: str, row: TeamRo
         await bump(session, SUBJECT)
 
 
-def _check_organisation(organisation: str) -> None:
+def _check_about(title: str, organisation: str) -> None:
+    if len(title) > LONGEST_TITLE or "\0" in title:
+        raise InvalidRequest(f"A title takes up to {LONGEST_TITLE} characters, and none that is NUL.", param="title")
     if organisation and not _NAME.fullmatch(organisation):
         raise InvalidRequest(
             f"{organisation!r} is no organisation's name; it takes letters, digits, '.', '_' and '-'.",

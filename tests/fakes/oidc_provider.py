@@ -36,6 +36,7 @@ class OidcProvider:
         self.claims: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
         self.userinfo: dict[str, Any] | None = None
+        self.more_keys: list[Any] = []
         self.algorithm = "RS256"
         self.refuses: str | None = None
         self.asked: Counter[str] = Counter()
@@ -46,6 +47,7 @@ class OidcProvider:
     def reset(self) -> None:
         """As it was at the start, but for its keys."""
         self.email, self.claims, self.described, self.userinfo = "ann@example.com", {}, {}, None
+        self.more_keys = []
         self.algorithm, self.refuses, self.issuer = "RS256", None, self.url
         self.asked.clear()
 
@@ -65,7 +67,7 @@ class OidcProvider:
         if (method, path) == ("GET", "/.well-known/openid-configuration"):
             return 200, {}, self._description()
         if (method, path) == ("GET", "/keys"):
-            return 200, {}, KeySet(list(self._listed)).as_dict()
+            return 200, {}, {"keys": [*KeySet(list(self._listed)).as_dict()["keys"], *self.more_keys]}
         if (method, path) == ("GET", "/authorize"):
             return self._authorize(query)
         if (method, path) == ("POST", "/token"):
@@ -97,7 +99,10 @@ class OidcProvider:
     def _token(self, form: dict[str, str], authorization: str | None) -> Any:
         kind, _, given = (authorization or "").partition(" ")
         name, _, secret = base64.b64decode(given).decode().partition(":") if kind == "Basic" else ("", "", "")
-        if (unquote_plus(name), unquote_plus(secret)) != (CLIENT_ID, CLIENT_SECRET):
+        said = (unquote_plus(name), unquote_plus(secret))
+        if "client_secret_post" in self.described.get("token_endpoint_auth_methods_supported", ()):
+            said = (form.get("client_id", ""), form.get("client_secret", ""))
+        if said != (CLIENT_ID, CLIENT_SECRET):
             return 401, {}, {"error": "invalid_client"}
         asked = self._codes.pop(form["code"], None)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode()

@@ -213,3 +213,24 @@ def test_a_path_that_is_written_otherwise_is_no_way_around(gateway: RunningGatew
             request = client.build_request("GET", "/", headers={"authorization": f"Bearer {keys['team_viewer']}"})
             request.url = request.url.copy_with(raw_path=path.encode())
             assert client.send(request).status_code in {403, 404}, path
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/admin/keys/a%00b"),
+        ("POST", "/admin/keys/a%00b/rotate"),
+        ("DELETE", "/admin/members/a%00@b"),
+        ("GET", "/admin/audit?subject=a%00b"),
+        ("GET", "/admin/keys?team=%00"),
+        ("GET", "/admin/decisions/%00"),
+    ],
+)
+def test_no_byte_that_the_database_cannot_take_gets_there(gateway: RunningGateway, method: str, path: str) -> None:
+    assert tried(gateway, method, path, gateway.admin_key).status_code == 400
+
+
+def test_a_title_that_the_database_cannot_take_makes_no_team(gateway: RunningGateway) -> None:
+    body = {"name": "nul", "title": "a\x00b"}
+    assert tried(gateway, "POST", "/admin/teams", gateway.admin_key, body).status_code == 400
+    assert "nul" not in [team["name"] for team in gateway.admin("GET", "/admin/teams")]

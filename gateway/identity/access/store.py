@@ -147,8 +147,11 @@ class AccessStore:
         return sorted(map(_member, rows), key=lambda member: (member.email, member.team))
 
     async def remove_member(self, email: str, team: str | None = None, *, actor: str) -> list[Member]:
-        """Takes a person's roles away: that of one team ("" is the one outside the teams), or all. Raises NotFound."""
-        email = email.strip().lower()
+        """Takes a person's roles away: that of one team ("" is the one outside the teams), or all.
+
+        Raises InvalidRequest, NotFound.
+        """
+        email = _checked_email(email)
         async with self._database.session() as session:
             rows = (await session.scalars(_of(email))).all()
             gone = [row for row in rows if team is None or row.team == team]

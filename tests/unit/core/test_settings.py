@@ -82,3 +82,45 @@ def test_a_secret_that_cannot_be_read_is_a_fault_and_no_exception(tmp_path: Path
         assert secret(reference, {}, faults, "the key") is None
     assert len(faults) == 4
     assert all(fault.startswith("the key: ") for fault in faults)
+
+
+SIGN_IN = {
+    "GATEWAY_OIDC_ISSUER": "https://id.example.com",
+    "GATEWAY_OIDC_CLIENT_ID": "switchyard",
+    "GATEWAY_OIDC_CLIENT_SECRET": "env:CLIENT_SECRET",
+    "GATEWAY_PUBLIC_URL": "https://gateway.example.com/",
+    "CLIENT_SECRET": "s",
+}
+
+
+def test_nobody_signs_in_unless_it_is_said_how() -> None:
+    assert read_settings({}).sign_in is None
+    found = read_settings(SIGN_IN).sign_in
+    assert found is not None
+    assert (found.client_secret, found.public_url) == ("s", "https://gateway.example.com")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"GATEWAY_OIDC_CLIENT_ID": ""}, "GATEWAY_OIDC_CLIENT_ID is not set"),
+        ({"GATEWAY_PUBLIC_URL": ""}, "GATEWAY_PUBLIC_URL is not set"),
+        ({"GATEWAY_OIDC_ISSUER": "http://id.example.com"}, "GATEWAY_OIDC_ISSUER"),
+        ({"GATEWAY_OIDC_ISSUER": "https://id.example.com?x=1"}, "GATEWAY_OIDC_ISSUER"),
+        ({"GATEWAY_PUBLIC_URL": "http://gateway.example.com"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_PUBLIC_URL": "https://gateway.example.com/path"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_PUBLIC_URL": "https://user@gateway.example.com"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_OIDC_CLIENT_SECRET": "env:NOT_SET"}, "GATEWAY_OIDC_CLIENT_SECRET"),
+        ({"GATEWAY_METRICS_AUTH": "yes"}, "GATEWAY_METRICS_AUTH"),
+        ({"GATEWAY_METRICS_AUTH": "true", "GATEWAY_METRICS_PORT": "9000"}, "GATEWAY_METRICS_PORT"),
+        ({"GATEWAY_KEYS_MAX_AGE_SECONDS": "an hour"}, "GATEWAY_KEYS_MAX_AGE_SECONDS"),
+    ],
+)
+def test_a_setting_of_identity_that_cannot_be_is_named(changed: dict[str, str], told: str) -> None:
+    with pytest.raises(BadConfiguration, match=told):
+        read_settings(SIGN_IN | changed)
+
+
+def test_this_very_machine_needs_no_https() -> None:
+    local = {"GATEWAY_OIDC_ISSUER": "http://127.0.0.1:5556/dex", "GATEWAY_PUBLIC_URL": "http://localhost:8080"}
+    assert read_settings(SIGN_IN | local).sign_in is not None
