@@ -149,7 +149,7 @@ class Relay:
         except asyncio.CancelledError:
             # The end of a drain: what was delivered is booked, without an await.
             if not self._entry.closed:
-                usage = tap.usage or self._delivered(tap)
+                usage = self._until_broken(tap)
                 self._entry.close(Closing("interrupted", 500, "draining", usage, self._first_byte))
             raise
         except TransportError as fault:
@@ -193,6 +193,17 @@ class Relay:
         # A first event without a word yet was made all the same.
         return self._estimate(max(tokens, 1) if tap.passed_bytes else 0, tap.tier())
 
+    def _until_broken(self, tap: UsageTap) -> Usage:
+        """The usage of a stream without its end. One that came on the way counts for no less than was delivered."""
+        if tap.usage is None:
+            return self._delivered(tap)
+        if not delivered_text([tap.since_usage()]):
+            return tap.usage
+        delivered = self._delivered(tap).output_tokens
+        if delivered <= tap.usage.output_tokens:
+            return tap.usage
+        return msgspec.structs.replace(tap.usage, output_tokens=delivered, source="estimated")
+
     def _estimate(self, output_tokens: int, tier: str = "") -> Usage:
         usage = self._entry.estimate(output_tokens)
         return msgspec.structs.replace(usage, service_tier=tier) if tier else usage
@@ -206,7 +217,7 @@ class Relay:
         """Books a reply that broke off, and says what to tell the caller. passed: bytes of it that are not kept."""
         if tap is not None:
             tap.finish()
-            usage = tap.usage or self._delivered(tap)
+            usage = self._until_broken(tap)
         else:
             usage = usage_of_body(body) or self._estimate((len(body) + passed) // BYTES_PER_TOKEN, tier_of_event(body))
         error: GatewayError

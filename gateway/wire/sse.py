@@ -129,6 +129,13 @@ class UsageTap:
                 return tier_of_event(payload(event))
         return ""
 
+    def since_usage(self) -> bytes:
+        """What is kept of the stream after the last event that brought a usage; it may not be in that usage."""
+        whole = b"".join(self.kept)
+        found = [match.end() for match in _GIVEN.finditer(whole)]
+        end = whole.find(b"\n", found[-1]) if found else 0
+        return b"" if end < 0 else whole[end:]
+
     def _take(self, data: bytes) -> None:
         """The usage in an event's data, if it is one: of several the last is the whole stream's."""
         found = usage_of_event(data)
