@@ -2,11 +2,15 @@
 
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gateway.core.clock import Clock
 from gateway.core.event import UsageEvent
+from gateway.core.money import usd_text
 from gateway.core.settings import Durability
 from gateway.db.engine import Database
 from gateway.ledger.durable import Durable
@@ -15,11 +19,12 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.leases.defined.store import RuleStore
 from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
-from gateway.ledger.leases.meters import Budgets
+from gateway.ledger.leases.meters import Budgets, Meter
 from gateway.ledger.leases.store import LeaseStore
 from gateway.ledger.leases.watch import Watch
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import LedgerStore
+from gateway.ledger.webhooks.store import WebhookStore
 from gateway.pricing.table import PriceTable
 
 Observe = Callable[[UsageEvent], None]
@@ -38,6 +43,7 @@ class Bookkeeping:
         durability: Durability,
         trouble: tuple[type[Exception], ...],
     ) -> None:
+        self._clock = clock
         self.journal = Journal(folder, durability=durability)
         self.rules = RuleStore(database)
         self.leases = LeaseStore(database)
@@ -45,7 +51,8 @@ class Bookkeeping:
         self.budgets = Budgets()
         self.limits = Limits()
         replica = self.journal.process
-        lender = Lender(self.budgets, self.leases, replica, clock, trouble)
+        self._webhooks = WebhookStore(database)
+        lender = Lender(self.budgets, self.leases, replica, clock, trouble, self._tell)
         durable = Durable(self.journal, self._intend if durability == "database" else None, trouble)
         self.ledger = Ledger(self.journal, durable, lender, self.limits, prices, observe, clock)
         self.shipper = Shipper(self.ledger, self.store, observe, self.leases)
@@ -62,6 +69,26 @@ class Bookkeeping:
 
     async def _intend(self, records: Mapping[str, bytes]) -> None:
         await self.leases.intend(self.journal.process, records)
+
+    async def _tell(self, session: Any, meter: Meter, percent: int, spent_nano_usd: int) -> None:
+        """Adds the message of a threshold that is passed to the transaction that says so."""
+        rule = meter.rule
+        if not rule.webhook:
+            return
+        data = {
+            "scope": rule.scope,
+            "name": rule.name,
+            "window": rule.window,
+            "since": meter.period.first_day.isoformat(),
+            "time_zone": rule.time_zone,
+            "threshold_percent": percent,
+            "limit_usd": usd_text(rule.limit_nano_usd),
+            "spent_usd": usd_text(spent_nano_usd),
+            "is_hard": rule.is_hard,
+        }
+        at = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat()
+        body = msgspec.json.encode({"type": "budget.threshold_passed", "timestamp": at, "data": data}).decode()
+        await self._webhooks.add(session, f"budget:{meter.pool}:{percent}", rule.webhook, body)
 
     async def stop(self, finish: Callable[[], Awaitable[None]]) -> None:
         """Ships what is left, gives back what is leased, and closes the journal; removes it when all is shipped.

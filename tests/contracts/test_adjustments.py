@@ -1,23 +1,22 @@
 """Corrections, the same over SQLite and PostgreSQL: rows stay, sums follow, twice is once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import InvalidRequest, NotFound
 from gateway.core.usage import Usage
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
-from gateway.ledger.adjustments.reprice import Correction
 from gateway.ledger.adjustments.store import ROWS_AT_ONCE, Adjustments, Span
 from gateway.ledger.adjustments.what_if import of_their_day, price_difference
+from gateway.ledger.leases.store import LeaseStore
 from gateway.ledger.store import LedgerStore
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.table import PriceTable, table_from
@@ -123,22 +122,17 @@ async def test_a_correction_by_hand_outlives_a_repricing(database: Database) -> 
     assert tuple(await one(database, ROLLED)) == (12_000, 1_000, 0, 0)
 
 
-async def test_budgets_hear_of_each_correction_in_its_transaction(database: Database) -> None:
-    """And when what they do fails, nothing is booked."""
-    await LedgerStore(database).ship([closed(1, model="new-model", pools=("p1", "p2"), **UNKNOWN)], [], {})
-    heard: list[tuple[tuple[str, ...], int]] = []
-
-    async def hear(_session: AsyncSession, found: Sequence[Correction]) -> None:
-        heard.extend((made.row.pools, made.delta_nano_usd) for made in found)
-        if len(heard) == 1:
-            raise IntegrityError("", None, Exception("the first time fails"))
-
-    store = Adjustments(database, hear)
-    with pytest.raises(IntegrityError):
-        await store.reprice(of_their_day(table()), Span(), "cli:ann")
-    assert await store.of("call_1.1") == []
+async def test_budgets_are_charged_with_each_correction(database: Database) -> None:
+    leases = LeaseStore(database)
+    pools = ("team/support/month@2026-11-01", "bud_1@2026-11-23")
+    await LedgerStore(database, leases).ship([closed(1, model="new-model", pools=pools, **UNKNOWN)], [], {})
+    store = Adjustments(database)
     await store.reprice(of_their_day(table()), Span(), "cli:ann")
-    assert heard == [(("p1", "p2"), 15_000)] * 2
+    await store.reprice(of_their_day(table()), Span(), "cli:ann")
+    await store.adjust("call_1.1", -2_000, "a refund", "admin")
+    for pool in pools:
+        spent = f"SELECT spent_nano_usd FROM budget_pools WHERE id = '{pool}'"
+        assert tuple(await one(database, spent)) == (13_000,)
 
 
 async def test_two_repricings_at_once_correct_each_row_once(database: Database) -> None:

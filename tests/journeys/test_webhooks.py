@@ -108,3 +108,40 @@ def test_retention_is_the_same_on_the_command_line_and_over_admin(told: RunningG
     assert told.cli("db", "retain", "--months", "0").returncode == 78
     assert told.cli("db", "retain", GATEWAY_RETENTION_MONTHS="0").returncode == 78
     assert "GATEWAY_RETENTION_MONTHS is not set" in told.cli("db", "retain").stdout
+
+
+async def test_a_budget_that_passes_a_threshold_is_told_once_and_signed(told: RunningGateway) -> None:
+    """By two workers, of which both see it."""
+    async with scripted(TAKEN) as receiver:
+        url = f"http://127.0.0.1:{receiver.origin.port}/hook"
+        await asyncio.to_thread(told.key, "watched")
+        told.http.put(
+            "/admin/budgets",
+            headers=ADMIN,
+            json={
+                "name": "watched",
+                "limit_usd": "0.02",
+                "window": "day",
+                "time_zone": "Europe/Berlin",
+                "thresholds": [1, 50],
+                "webhook": url,
+            },
+        ).raise_for_status()
+        asked = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Count to 5"}], "max_tokens": 20}
+
+        def spend() -> bool:
+            told.post("/v1/chat/completions", asked, team="watched")
+            return bool(receiver.visits)
+
+        await asyncio.to_thread(until, spend, 10, what="the first threshold")
+        # Told again by nobody, however much more is spent below the next one.
+        for _ in range(5):
+            await asyncio.to_thread(spend)
+        await asyncio.sleep(2.5)
+        bodies = [json.loads(visit.body) for visit in receiver.visits]
+        assert [body["data"]["threshold_percent"] for body in bodies] == [1]
+        data = bodies[0]["data"]
+        assert bodies[0]["type"] == "budget.threshold_passed"
+        assert (data["scope"], data["name"], data["limit_usd"], data["window"]) == ("team", "watched", "0.02", "day")
+        assert float(data["spent_usd"]) >= 0.0002
+        assert b"webhook-signature: v1," in receiver.visits[0].head

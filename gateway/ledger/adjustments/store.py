@@ -1,7 +1,7 @@
 """Corrections in the database, with the sums that they change, in one transaction."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Table, case, func, select
@@ -25,6 +25,7 @@ from gateway.ledger.adjustments.reprice import (
     correction_id,
     corrections,
 )
+from gateway.ledger.leases.store import LeaseStore
 from gateway.ledger.rollup import NAMES, SUMS, empty
 from gateway.ledger.rows import TOKENS
 from gateway.ledger.tables import AdjustmentRow, RollupRow, UsageEventRow
@@ -38,9 +39,6 @@ ROWS_AT_ONCE = 500
 MAX_REASON = 1_000
 REPRICE = "reprice"
 CORRECT = "correct"
-
-# Called in the transaction of the corrections, for budgets that must know: each has its row's pools and its delta.
-OnCorrected = Callable[[AsyncSession, Sequence[Correction]], Awaitable[None]]
 
 
 class Span(Value, frozen=True):
@@ -79,11 +77,11 @@ class Adjustment(Value, frozen=True):
 
 
 class Adjustments:
-    """Adds corrections. on_corrected: what else must change with them, in the same transaction."""
+    """Adds corrections; the budgets that a row was charged to are charged with its correction."""
 
-    def __init__(self, database: Database, on_corrected: OnCorrected | None = None) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._on_corrected = on_corrected
+        self._leases = LeaseStore(database)
 
     async def reprice(
         self,
@@ -180,8 +178,11 @@ class Adjustments:
             line["adjusted_nano_usd"] += correction.delta_nano_usd
             line["priced_later"] += correction.gives_price
         await add_up(session, _ROLLUPS, list(sums.values()), ("id",), SUMS)
-        if fresh and self._on_corrected is not None:
-            await self._on_corrected(session, fresh)
+        pools: dict[str, int] = {}
+        for correction in fresh:
+            for pool in correction.row.pools:
+                pools[pool] = pools.get(pool, 0) + correction.delta_nano_usd
+        await self._leases.charge_pools(session, pools)
 
 
 def _where(span: Span, after: tuple[float, str] | None) -> list[Any]:
