@@ -12,6 +12,8 @@ from gateway.core.values import Value
 
 # A key shorter than this can be guessed; one of these has been published.
 LEAST_ADMIN_KEY = 24
+# Keys are confirmed every half second, and a database may take five to answer.
+LEAST_KEYS_AGE = 6
 WELL_KNOWN = frozenset({"changeme", "admin", "password", "secret", "sk-1234", "test"})
 
 
@@ -114,6 +116,8 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         migrates=_switch(environment, "GATEWAY_MIGRATE", faults, otherwise=True),
         books=_books(environment, faults),
     )
+    if settings.keys_max_age_seconds < LEAST_KEYS_AGE:
+        faults.append(f"GATEWAY_KEYS_MAX_AGE_SECONDS is below {LEAST_KEYS_AGE}; a slow answer would close the gateway.")
     if settings.metrics_auth and settings.metrics_port is not None:
         faults.append("GATEWAY_METRICS_AUTH guards the main port; leave GATEWAY_METRICS_PORT out beside it.")
     if faults:

@@ -88,7 +88,11 @@ async def callback(
     provider = doors.required()
     begun = doors.under_way.opened(request.cookies.get(UNDER_WAY, ""))
     now = access.clock.wall()
-    if begun is None or begun.ends_at <= now or not hmac.compare_digest(begun.state, given_state or ""):
+    if (
+        begun is None
+        or begun.ends_at <= now
+        or not hmac.compare_digest(begun.state.encode(), (given_state or "").encode())
+    ):
         # Without this check somebody could have a victim's browser sign in as somebody else.
         raise InvalidRequest("This answer fits no sign-in that began in this browser; begin again at /auth/login.")
     if iss is not None and iss != provider.settings.issuer:

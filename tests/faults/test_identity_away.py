@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway.core.settings import LEAST_KEYS_AGE
 from gateway.identity.snapshot import NAME
 from tests.fakes.offline_server import OfflineServer
 from tests.fakes.postgres import Postgres
@@ -13,7 +14,7 @@ from tests.fakes.running_gateway import A_SECOND, RunningGateway, running_gatewa
 
 ASKED = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Count to 5"}]}
 PEPPER = {"GATEWAY_KEY_PEPPER": "a pepper that replicas share"}
-MAX_AGE_SECONDS = 6
+MAX_AGE_SECONDS = LEAST_KEYS_AGE
 
 
 def asked(gateway: RunningGateway, key: str) -> int:

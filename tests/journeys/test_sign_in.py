@@ -87,6 +87,27 @@ def test_a_member_signs_in_and_acts_within_their_role(
     assert (event["actor"], event["action"]) == (f"oidc:{ANN}", "key.create")
 
 
+def test_a_role_in_one_team_says_nothing_of_another(
+    gateway: RunningGateway, provider: OidcProvider, browser: httpx2.Client
+) -> None:
+    """An owner here who may look there makes no keys there."""
+    provider.email = "both@example.com"
+    for role, team in (("team_owner", "red"), ("team_viewer", "blue")):
+        gateway.admin("POST", "/admin/members", {"email": provider.email, "role": role, "team": team})
+    until(lambda: sign_in(browser).status_code == 303, 2, what="a member")
+    ours = {"x-requested-with": "switchyard"}
+    assert {team["name"] for team in browser.get("/admin/teams").json()} == {"blue", "red"}
+    assert browser.post("/admin/keys", json={"team": "red", "name": "x"}, headers=ours).status_code == 201
+    assert browser.post("/admin/keys", json={"team": "blue", "name": "x"}, headers=ours).status_code == 403
+    blue = gateway.admin("POST", "/admin/keys", {"team": "blue", "name": "theirs"})["info"]["id"]
+    assert browser.delete(f"/admin/keys/{blue}", headers=ours).status_code == 404
+    assert browser.get("/admin/usage?team=blue").status_code == 200
+    assert browser.get("/admin/usage?team=green").status_code == 403
+    untold = browser.get("/admin/usage")
+    assert (untold.status_code, untold.json()["error"]["param"]) == (400, "team")
+    assert browser.get("/admin/audit").status_code == 403
+
+
 def test_a_session_opens_no_models(provider: OidcProvider, browser: httpx2.Client) -> None:
     assert signed_in(browser).get("/v1/models").status_code == 401
 
@@ -221,7 +242,8 @@ def test_an_answer_that_began_in_no_browser_or_another_one_is_refused(
         assert victim.get(answer).status_code == 400
         victim.get("/auth/login")
         assert victim.get(answer).status_code == 400
-    assert browser.get(answer.replace("state=", "state=x")).status_code == 400
+    for forged in ("state=x", "state=%C3%A9", "state=%ED%A0%80", "other="):
+        assert browser.get(answer.replace("state=", forged)).status_code == 400
     assert browser.get("/auth/callback").status_code == 400
     assert browser.get(answer).status_code == 303
     assert browser.get(answer).status_code == 400, "an answer serves once"

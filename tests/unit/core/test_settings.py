@@ -113,6 +113,7 @@ def test_nobody_signs_in_unless_it_is_said_how() -> None:
         ({"GATEWAY_OIDC_CLIENT_SECRET": "env:NOT_SET"}, "GATEWAY_OIDC_CLIENT_SECRET"),
         ({"GATEWAY_METRICS_AUTH": "yes"}, "GATEWAY_METRICS_AUTH"),
         ({"GATEWAY_METRICS_AUTH": "true", "GATEWAY_METRICS_PORT": "9000"}, "GATEWAY_METRICS_PORT"),
+        ({"GATEWAY_KEYS_MAX_AGE_SECONDS": "0"}, "GATEWAY_KEYS_MAX_AGE_SECONDS"),
         ({"GATEWAY_KEYS_MAX_AGE_SECONDS": "an hour"}, "GATEWAY_KEYS_MAX_AGE_SECONDS"),
     ],
 )
