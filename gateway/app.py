@@ -88,7 +88,7 @@ class Gateway:
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.database = Database(settings.database_url)
-        self.known = Known(self.database, settings, self.clock, self._know_teams)
+        self.known = Known(self.database, settings, self.clock, self._know_teams, lambda: self.bookkeeping.watch.kept())
         self.identity, self.keys = self.known.identity, self.known.keys
         self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
         self.bookkeeping = self._make_bookkeeping()
@@ -174,11 +174,20 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        await self.beside.begin(self.start)
+        await self.beside.begin(self.start, self.recall)
         try:
             yield
         finally:
             await self.stop()
+
+    def recall(self) -> bool:
+        """Serves with the keys and budgets that were left on disk, while the database is away; `start` follows."""
+        budgets = self.known.recall() if self.known.can_recall() else None
+        if budgets is None:
+            return False
+        self.bookkeeping.watch.restored(budgets)
+        self.ready = True
+        return True
 
     async def start(self) -> None:
         """Brings the database up to date, books what a dead process left, loads keys and budgets."""
@@ -186,8 +195,8 @@ class Gateway:
             await upgrade(self.database)
         await self._declare_teams()
         await self.shipper.recover()
-        await self.known.load()
         await self.bookkeeping.watch.start()
+        await self.known.load()
         await self._load_shadows()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
@@ -335,6 +344,9 @@ class Gateway:
 
     def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
         self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
+
+    def _kept_budgets(self) -> bytes:
+        return self.bookkeeping.watch.kept()
 
     def _know_teams(self, teams: list[Team]) -> None:
         self.bookkeeping.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.core.clock import Clock
-from gateway.core.errors import GatewayError
+from gateway.core.errors import DatabaseAway, GatewayError
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.partitions import Upkeep, keep_up, keep_up_daily
@@ -50,10 +50,20 @@ class Beside:
             # Here and not in `start`: the first record must find its file kept for the export.
             self.exporter = Exporter(journal, target, ExportStore(database))
 
-    async def begin(self, start: Callable[[], Awaitable[None]]) -> None:
-        """Starts the gateway, or, where somebody else migrates, has it start as soon as the schema is there."""
-        if self._settings.migrates or await fits(self._database):
-            await start()
+    async def begin(self, start: Callable[[], Coroutine[Any, Any, None]], recall: Callable[[], bool]) -> None:
+        """Starts the gateway, or, where somebody else migrates, has it start as soon as the schema is there.
+
+        recall: serves with what was left on disk while the database is away; False when nothing was.
+        """
+        try:
+            if self._settings.migrates or await fits(self._database):
+                await start()
+                return
+        except DatabaseAway as away:
+            if not recall():
+                raise
+            log.warning("started_without_database", extra={"fields": {"faults": away.faults}})
+            self._task("start", start)
             return
 
         async def later() -> None:
@@ -104,7 +114,7 @@ async def kept_up(name: str, work: Work) -> None:
     while True:
         try:
             await work()
-        except (SQLAlchemyError, OSError) as fault:
+        except (SQLAlchemyError, OSError, DatabaseAway) as fault:
             log.warning("watcher_waits", extra={"fields": {"watcher": name, "error": type(fault).__name__}})
             await asyncio.sleep(AGAIN_SECONDS)
         except Exception:

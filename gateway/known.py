@@ -31,11 +31,17 @@ log = logging.getLogger("gateway.known")
 class Known:
     """The tables of one process. teams_changed: told all teams whenever something has changed.
 
-    Raises BadConfiguration for a pepper that cannot be used.
+    budgets: what is left on disk beside the keys, see `recall`. Raises BadConfiguration for a pepper that cannot be
+    used.
     """
 
     def __init__(
-        self, database: Database, settings: Settings, clock: Clock, teams_changed: Callable[[list[Team]], None]
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        teams_changed: Callable[[list[Team]], None],
+        budgets: Callable[[], bytes] = bytes,
     ) -> None:
         self.pepper = read_pepper(settings.data, settings.pepper)
         self.identity = IdentityStore(database, self.pepper)
@@ -43,8 +49,10 @@ class Known:
         self.keys = KeyRing(self.pepper, settings.keys_max_age_seconds)
         self.holders = Holders(self.pepper, settings.keys_max_age_seconds)
         self._data = settings.data
+        self._max_age = settings.keys_max_age_seconds
         self._clock = clock
         self._teams_changed = teams_changed
+        self._budgets = budgets
         self._version = -1
         self._held: tuple[Key, ...] = ()
         self._saved_at = 0.0
@@ -61,13 +69,23 @@ class Known:
         self._version, self._held = version, tuple(keys)
         await self._save()
 
-    def recall(self) -> bool:
-        """Takes over what was left on disk, for a start while the database is away. False when nothing was."""
+    def recall(self) -> bytes | None:
+        """Takes over what was left on disk, for a start while the database is away; gives what `budgets` had said.
+
+        None when nothing was left.
+        """
         found = load_snapshot(self._data, self.pepper, self._clock.wall())
-        if found is not None:
-            self.keys.replace(found.keys, found.confirmed_at)
-            self._held = found.keys
-        return found is not None
+        if found is None:
+            return None
+        self.keys.replace(found.keys, found.confirmed_at)
+        self._held = found.keys
+        return found.budgets
+
+    def can_recall(self) -> bool:
+        """Whether something was left on disk that is not too old."""
+        now = self._clock.wall()
+        found = load_snapshot(self._data, self.pepper, now)
+        return found is not None and now - found.confirmed_at < self._max_age
 
     async def watch(self) -> None:
         """Follows the database for ever."""
@@ -93,7 +111,7 @@ class Known:
     async def _save(self) -> None:
         """Leaves what is known on disk. A disk that takes nothing is no reason to know less."""
         self._saved_at = self.keys.confirmed_at
-        snapshot = Snapshot(self.keys.confirmed_at, self._held)
+        snapshot = Snapshot(self.keys.confirmed_at, self._held, self._budgets())
         try:
             await asyncio.to_thread(save_snapshot, self._data, self.pepper, snapshot)
         except OSError as fault:

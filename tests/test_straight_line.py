@@ -19,8 +19,8 @@ from tests.fakes.scripted_server import Visit, scripted
 PACKAGE = str(Path(gateway.__file__).parent)
 # What it is today, so that it cannot grow unseen; the architecture's aims are 12 files and 60 functions.
 # A bare Litestar handler runs 53 functions of Litestar's own.
-MOST_FILES = 42
-MOST_FUNCTIONS = 164
+MOST_FILES = 41
+MOST_FUNCTIONS = 158
 WARM_UP = 5
 MEASURED = 10
 

@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 
 from gateway.app import Gateway
 from gateway.cli.listen import bind, warn_open
+from gateway.core.errors import DatabaseAway
 from gateway.core.settings import Settings, environment
 from gateway.db.schema import fits, upgrade
 from gateway.http.log import configure
@@ -81,7 +82,12 @@ def serve_process(found: Settings, *, worker: int, access_log: bool) -> int:
 
 async def _serve(server: DrainingServer, listener: socket.socket) -> None:
     # Before anything is announced: a database that is away is a setting to mend, not a fault of the server's.
-    await (upgrade if server.gateway.settings.migrates else fits)(server.gateway.database)
+    try:
+        await (upgrade if server.gateway.settings.migrates else fits)(server.gateway.database)
+    except DatabaseAway:
+        # Unless it was there not long ago: then known keys go on working.
+        if not server.gateway.known.can_recall():
+            raise
     await server.serve(sockets=[listener])
 
 

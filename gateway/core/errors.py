@@ -142,3 +142,7 @@ class BadConfiguration(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class DatabaseAway(BadConfiguration):
+    """The database cannot be used: a setting to mend, or a server that is away."""

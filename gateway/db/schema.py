@@ -5,13 +5,14 @@ needs any more goes in a later one. `schema_floor` says how far that has come: t
 """
 
 import asyncio
+import contextlib
 import importlib
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.core.errors import BadConfiguration
+from gateway.core.errors import BadConfiguration, DatabaseAway
 from gateway.core.settings import environment
 from gateway.db.engine import Database
 
@@ -53,10 +54,10 @@ async def _one(database: Database, table: str, column: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _unusable(fault: Exception) -> BadConfiguration:
+def _unusable(fault: Exception) -> DatabaseAway:
     # The driver's own words name host and user; SQLAlchemy's would add the statement.
     reason = str(getattr(fault, "orig", None) or fault).partition("\n")[0]
-    return BadConfiguration([f"the database cannot be used: {reason}. GATEWAY_DATABASE_URL says where it is."])
+    return DatabaseAway([f"the database cannot be used: {reason}. GATEWAY_DATABASE_URL says where it is."])
 
 
 def _no_table(fault: Exception, table: str) -> bool:
@@ -113,12 +114,9 @@ async def fits(database: Database) -> bool:
 async def until_fits(database: Database) -> None:
     """Waits until somebody has upgraded the schema. A database that is away meanwhile is waited for too."""
     while True:
-        try:
+        with contextlib.suppress(DatabaseAway):
             if await fits(database):
                 return
-        except BadConfiguration as fault:
-            if "cannot be used" not in fault.faults[0]:
-                raise
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -20,10 +20,11 @@ _ABOUT = b"switchyard keys snapshot 1"
 
 
 class Snapshot(Value, frozen=True):
-    """What was known. confirmed_at: Unix seconds."""
+    """What was known. confirmed_at: Unix seconds. budgets: as the ledger keeps them, so that hard ones stay hard."""
 
     confirmed_at: float
     keys: tuple[Key, ...]
+    budgets: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()

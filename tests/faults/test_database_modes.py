@@ -93,3 +93,27 @@ def test_a_hard_budget_that_cannot_be_checked_is_a_503_and_never_a_429(
         10,
         what="a grant from the database",
     )
+
+
+def test_a_process_that_starts_while_the_database_is_away_serves_known_keys(
+    gateway: RunningGateway, door: DatabaseProxy, upstream: OfflineServer
+) -> None:
+    """And keeps hard budgets hard: what it cannot check is a 503."""
+    # What is left on disk beside the keys is renewed with them; this makes them change.
+    gateway.key("newcomer")
+    assert gateway.post("/v1/chat/completions", ASKED, team="newcomer").status_code == 200
+    before = gateway.admin("GET", "/admin/usage?by=team")["total"]["attempts"]
+    gateway.kill()
+    door.turn("stop")
+    gateway.start()
+    for team, status in (("patient", 200), ("newcomer", 200), ("rich", 503)):
+        reply = gateway.post("/v1/chat/completions", ASKED, team=team)
+        assert reply.status_code == status, (team, reply.text)
+    assert reply.json()["error"]["code"] == "budget_unverifiable"
+    stranger = gateway.http.post(
+        "/v1/chat/completions", json=ASKED, headers={"authorization": "Bearer sk-gw-nobody-has-this-key"}
+    )
+    assert stranger.status_code == 503
+    door.turn("pass")
+    until(lambda: gateway.post("/v1/chat/completions", ASKED, team="rich").status_code == 200, 15, what="the database")
+    until(lambda: gateway.admin("GET", "/admin/usage?by=team")["total"]["attempts"] >= before + 3, 15, what="the rows")

@@ -47,7 +47,7 @@ async def test_a_process_that_starts_without_its_database_knows_the_keys_of_befo
         await known.load()
     with pytest.raises(NotReady):
         team_of(known, key)
-    assert known.recall()
+    assert known.recall() is not None
     assert team_of(known, key) == "support"
     await away.close()
 
@@ -57,7 +57,7 @@ async def test_what_is_too_old_is_not_made_younger_by_a_restart(tmp_path: Path) 
     database = Database(settings(tmp_path).database_url)
     young = msgspec.structs.replace(settings(tmp_path), keys_max_age_seconds=0.0)
     known = Known(database, young, Clock(), lambda _teams: None)
-    assert known.recall()
+    assert known.recall() is not None
     with pytest.raises(NotReady):
         team_of(known, key)
     await database.close()
@@ -65,7 +65,9 @@ async def test_what_is_too_old_is_not_made_younger_by_a_restart(tmp_path: Path) 
 
 async def test_nothing_on_disk_is_nothing_known(tmp_path: Path) -> None:
     database = Database(settings(tmp_path).database_url)
-    assert not Known(database, settings(tmp_path), Clock(), lambda _teams: None).recall()
+    known = Known(database, settings(tmp_path), Clock(), lambda _teams: None)
+    assert known.recall() is None
+    assert not known.can_recall()
     await database.close()
 
 
@@ -76,7 +78,7 @@ async def test_a_database_that_comes_back_is_followed_again(tmp_path: Path) -> N
     database = Database(settings(tmp_path).database_url)
     told: list[list[Team]] = []
     known = Known(database, settings(tmp_path), Clock(), told.append)
-    assert known.recall()
+    assert known.recall() is not None
     aside.rename(tmp_path / "aside.db")
     watching = asyncio.create_task(known.watch())
     try:

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from gateway.core.clock import Clock
 from gateway.ledger.leases.borrow import Borrower, MovesParts
 from gateway.ledger.leases.defined.store import RuleStore
 from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
-from gateway.ledger.leases.rules import BudgetRule, effective
+from gateway.ledger.leases.rules import BudgetRule, LimitRule, effective
 from gateway.ledger.leases.store import LeaseStore
 
 RULES_SECONDS = 0.4
@@ -20,6 +22,8 @@ BEAT_SECONDS = 5.0
 BORROW_SECONDS = 0.05
 # A database that hangs must not hang what else there is to do.
 PATIENCE_SECONDS = 10.0
+
+_KEPT = msgspec.msgpack.Decoder(tuple[dict[str, int | None], list[BudgetRule], list[LimitRule]])
 
 log = logging.getLogger("gateway.ledger")
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -39,6 +43,7 @@ class Watch:
         self._clock = clock
         self._version = -1
         self._defined: list[BudgetRule] = []
+        self._limit_rules: list[LimitRule] = []
         self._teams: dict[str, int | None] = {}
         self._borrower: Borrower | None = None
 
@@ -53,6 +58,17 @@ class Watch:
 
     def _define(self) -> None:
         self._lender.budgets.define(effective(self._teams, self._defined))
+
+    def kept(self) -> bytes:
+        """The budgets and limits that are known, for a process that starts while the database is away."""
+        return msgspec.msgpack.encode((self._teams, self._defined, self._limit_rules))
+
+    def restored(self, kept: bytes) -> None:
+        """Takes over what `kept` has given: hard budgets are known to be hard, and cannot be checked yet."""
+        if kept:
+            self._teams, self._defined, self._limit_rules = _KEPT.decode(kept)
+            self._limits.define(self._limit_rules, self._clock.monotonic())
+            self._define()
 
     async def start(self) -> None:
         """Joins the replicas and reads the rules."""
@@ -88,8 +104,8 @@ class Watch:
     async def _read_rules(self) -> None:
         if self._version == await self._rules.version():
             return
-        self._version, self._defined, limits = await self._rules.load()
-        self._limits.define(limits, self._clock.monotonic())
+        self._version, self._defined, self._limit_rules = await self._rules.load()
+        self._limits.define(self._limit_rules, self._clock.monotonic())
         self._define()
 
     async def _beat(self) -> None:
