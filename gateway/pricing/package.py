@@ -24,18 +24,22 @@ DEFAULT_PROVIDER = "openai"
 HOUR = time(12, tzinfo=UTC)
 
 
+# Meters that a usage does not show apart: without them a cost would come out wrong, so there is none.
+BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
+
+
 def package_rates(model: str, day: date, provider: str | None) -> Rates | None:
     """The package's rates on that day, or None when it knows none. It knows standard rates only, of no other tier.
 
     provider: one of the package's ids; one that it does not know gives None, because the price of another
     company's server would be a guess. A tuned model is never given the price of its untuned base. A model
-    that is also billed by the request gives None: its tokens alone would come out too cheap.
+    that is also billed by other meters, such as the request, gives None: its tokens alone would come out wrong.
     """
     info = _find(model, provider)
     if info is None or (is_tuned(model) and not is_tuned(info.id)):
         return None
     price = info.get_prices(datetime.combine(day, HOUR))
-    if price.requests_kcount is not None:
+    if any(getattr(price, name, None) is not None for name in BEYOND_TOKENS):
         return None
     try:
         return _rates(price)

@@ -176,3 +176,21 @@ async def test_a_difference_shows_rates_and_what_they_would_have_made_of_the_row
     assert ("input", 400_000, 4_000_000) in [(one.rate, one.before, one.after) for one in made.rates]
     assert {line.team: line.after_nano_usd for line in made.rows.lines} == {"support": 4_000_000, "sales": 80_000}
     assert await Adjustments(database).of("call_1.1") == []
+
+
+async def test_a_difference_to_the_package_is_of_the_models_that_both_price(database: Database) -> None:
+    """The entry for the model that the package does not know stays in force beside it."""
+    await LedgerStore(database).ship([closed(1, usage=Usage(1_000, 0)), closed(2, model="own-model")], [], {})
+    entry = "{models: [gpt-4.1-mini, own-model], input: 9, output: 9, source: s, read_on: 2026-11-23}"
+    written = f"prices:\n- {entry}\n"
+    made = await price_difference(Adjustments(database), written, None, "", Span(), date(2026, 11, 24))
+    assert made.after.startswith("genai-prices")
+    assert {one.model for one in made.rates} == {"gpt-4.1-mini"}
+    assert ("input", 9_000_000, 400_000) in [(one.rate, one.before, one.after) for one in made.rates]
+    after = {line.model: line.after_nano_usd for line in made.rows.lines}
+    assert after == {"gpt-4.1-mini": 400_000, "own-model": 135_000}
+
+
+async def test_a_repricing_without_a_reason_is_refused(database: Database) -> None:
+    with pytest.raises(InvalidRequest, match="reason has 0 characters"):
+        await Adjustments(database).reprice(of_their_day(table()), Span(), "cli:ann", " ")

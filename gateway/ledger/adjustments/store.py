@@ -96,7 +96,9 @@ class Adjustments:
         """Brings rows to these rates, batch by batch; what is done stays done when it is stopped.
 
         Done twice it changes nothing the second time. progress: told rows seen and rows changed after each batch.
+        Raises InvalidRequest without a reason.
         """
+        _require_reason(reason)
         run = "" if is_dry_run else new_id(REPRICE)
         changes = Changes()
         after: tuple[float, str] | None = None
@@ -126,8 +128,7 @@ class Adjustments:
 
         Raises NotFound for a row that is not there, InvalidRequest without a reason or for no amount.
         """
-        if not 0 < len(reason.strip()) <= MAX_REASON:
-            raise InvalidRequest(f"reason has {len(reason.strip())} characters; it must have 1 to {MAX_REASON}.")
+        _require_reason(reason)
         if not 0 < abs(delta_nano_usd) < MAX_NANO:
             raise InvalidRequest("The correction is 0.00 USD; it must be an amount, negative to give back.")
         run = new_id(CORRECT)
@@ -183,6 +184,12 @@ class Adjustments:
             for pool in correction.row.pools:
                 pools[pool] = pools.get(pool, 0) + correction.delta_nano_usd
         await self._leases.charge_pools(session, pools)
+
+
+def _require_reason(reason: str) -> None:
+    length = len(reason.strip())
+    if not 0 < length <= MAX_REASON:
+        raise InvalidRequest(f"reason has {length} characters; it must have 1 to {MAX_REASON}.", param="reason")
 
 
 def _where(span: Span, after: tuple[float, str] | None) -> list[Any]:

@@ -39,9 +39,10 @@ async def price_difference(
     before = validate(read_document(written, FILE), PriceOverlay)
     models = {model for price in before.prices for model in price.models}
     if incoming is None:
-        known = [model for model in models if package_rates(model, today, None) is not None]
-        kept = [price for price in before.prices if not set(price.models) & set(known)]
-        after, day, told, changed = PriceOverlay(prices=tuple(kept)), today, SOURCE, known
+        known = {model for model in models if package_rates(model, today, None) is not None}
+        left = [(price, tuple(model for model in price.models if model not in known)) for price in before.prices]
+        after = PriceOverlay(prices=tuple(price.model_copy(update={"models": names}) for price, names in left if names))
+        day, told, changed = today, SOURCE, sorted(known)
     else:
         text = applied(written, incoming, FILE, name).text
         after = validate(read_document(text, FILE), PriceOverlay)

@@ -172,6 +172,8 @@ def _reasons(
         found.append("calls that did not come through this gateway, or a key that others use too")
     elif not estimated:
         found.append("the provider's count may still be coming in, or goes by other names of models")
+    if away.requests > 0:
+        found.append("attempts that the provider refused are requests here, and may be none there")
     found.append("a call over midnight UTC is booked here on the day it began")
     return tuple(found)
 
