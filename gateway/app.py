@@ -88,7 +88,7 @@ class Gateway:
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.database = Database(settings.database_url)
-        self.known = Known(self.database, settings, self.clock, self._know_teams, lambda: self.bookkeeping.watch.kept())
+        self.known = Known(self.database, settings, self.clock, self._know_teams, self._kept_budgets)
         self.identity, self.keys = self.known.identity, self.known.keys
         self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
         self.bookkeeping = self._make_bookkeeping()

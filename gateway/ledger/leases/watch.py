@@ -20,6 +20,7 @@ WANTED_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 BORROW_SECONDS = 0.05
+AWAY_SECONDS = 1.0
 # A database that hangs must not hang what else there is to do.
 PATIENCE_SECONDS = 10.0
 
@@ -81,13 +82,20 @@ class Watch:
 
         def repeated(name: str, work: Work, seconds: float) -> tuple[str, Work]:
             async def repeat() -> None:
+                is_away = False
                 while True:
-                    await asyncio.sleep(seconds)
+                    await asyncio.sleep(AWAY_SECONDS if is_away else seconds)
                     try:
                         async with asyncio.timeout(PATIENCE_SECONDS):
                             await work()
                     except away as fault:
-                        log.warning("database_away", extra={"fields": {"work": name, "error": type(fault).__name__}})
+                        # Said once: what is done ten times a second would fill the log in an outage.
+                        if not is_away:
+                            fields = {"work": name, "error": type(fault).__name__}
+                            log.warning("database_away", extra={"fields": fields})
+                        is_away = True
+                    else:
+                        is_away = False
 
             return name, repeat
 
