@@ -61,6 +61,8 @@ class Ledger:
         self.expected = Expected()
         # Costs closed here and not yet in the database, by team: what other processes cannot see.
         self.unshipped: dict[str, int] = {}
+        # Told (call, principal, upstream, body) of each JSON reply to a route that passes through.
+        self.passing: Callable[[Call, Principal, str, bytes], None] | None = None
 
     def open(self, call: Call, principal: Principal, decision: Decision, facts: Facts) -> "Entry":
         """An entry with the budget reserved for the dearest arm. Raises BudgetExceeded (429)."""
@@ -232,6 +234,11 @@ class Entry:
         event = self._event(closing, last=False)
         self._ledger.journal.finish(Final(event))
         self._account(event)
+
+    def passed(self, upstream: str, body: bytes) -> None:
+        """Shows a whole reply to whoever looks after jobs at upstreams."""
+        if self._ledger.passing is not None:
+            self._ledger.passing(self._call, self._principal, upstream, body)
 
     def closing_of_prompt(self, closing: Closing) -> Closing:
         """The same with the prompt as its estimated usage: it was sent, and may be billed."""
