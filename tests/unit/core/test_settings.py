@@ -82,3 +82,28 @@ def test_a_secret_that_cannot_be_read_is_a_fault_and_no_exception(tmp_path: Path
         assert secret(reference, {}, faults, "the key") is None
     assert len(faults) == 4
     assert all(fault.startswith("the key: ") for fault in faults)
+
+
+def test_what_runs_beside_the_calls_is_off_unless_it_is_asked_for() -> None:
+    found = read_settings({})
+    assert (found.retention_months, found.webhook_secret, found.export, found.migrates) == (None, None, None, True)
+    asked = {
+        "GATEWAY_RETENTION_MONTHS": "13", "GATEWAY_MIGRATE": "False", "GATEWAY_WEBHOOK_SECRET": "env:HOOK",
+        "GATEWAY_EXPORT": "parquet:/out", "GATEWAY_EXPORT_PASSWORD": "env:CLICK", "HOOK": "h", "CLICK": "c",
+    }  # fmt: skip
+    found = read_settings(asked)
+    assert (found.retention_months, found.webhook_secret, found.migrates) == (13, "h", False)
+    assert (found.export, found.export_password) == ("parquet:/out", "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("GATEWAY_RETENTION_MONTHS", "0"), ("GATEWAY_RETENTION_MONTHS", "-1"), ("GATEWAY_RETENTION_MONTHS", "a year"),
+        ("GATEWAY_MIGRATE", "maybe"), ("GATEWAY_WEBHOOK_SECRET", "env:MISSING"),
+        ("GATEWAY_EXPORT_PASSWORD", "file:/no/such/file"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_its_name(name: str, written: str) -> None:
+    with pytest.raises(BadConfiguration, match=name):
+        read_settings({name: written})
