@@ -121,7 +121,7 @@ class Gateway:
             self.clock,
             settings.max_body_bytes,
         )
-        self.beside = Beside(settings, self.database, self.clock, self.poster, self.bookkeeping.journal, worker)
+        self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
         self._hashes: set[str] = set()

@@ -1,4 +1,4 @@
-"""What runs beside the calls, in tasks of its own: the wait for a schema, upkeep of the tables, webhooks, exports."""
+"""What runs beside the calls, in tasks of its own: waiting for a schema, upkeep of tables, webhooks, exports, jobs."""
 
 import asyncio
 import contextlib
@@ -8,19 +8,21 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.core.clock import Clock
 from gateway.core.errors import DatabaseAway, GatewayError
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.partitions import Upkeep, keep_up, keep_up_daily
 from gateway.db.schema import fits, until_fits
+from gateway.ledger.entry import Ledger
 from gateway.ledger.export.exporter import Exporter
 from gateway.ledger.export.store import ExportStore
 from gateway.ledger.export.target import target_of
-from gateway.ledger.journal import Journal
+from gateway.ledger.jobs.store import JobStore
+from gateway.ledger.jobs.watch import JobWatch
 from gateway.ledger.webhooks.delivery import Messenger, signing_keys
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.upstream.post import JsonPoster
+from gateway.upstream.upstreams import Upstreams
 
 AGAIN_SECONDS = 1.0
 FINISH_SECONDS = 5.0
@@ -34,21 +36,29 @@ class Beside:
     """The tasks that no call waits for. worker: 0 does what needs doing once a gateway."""
 
     def __init__(
-        self, settings: Settings, database: Database, clock: Clock, poster: JsonPoster, journal: Journal, worker: int
+        self,
+        settings: Settings,
+        database: Database,
+        ledger: Ledger,
+        poster: JsonPoster,
+        upstreams: Upstreams,
+        worker: int,
     ) -> None:
         self._settings = settings
         self._database = database
-        self._clock = clock
+        self._clock = clock = ledger.clock
         self._worker = worker
         self._tasks: list[asyncio.Task[None]] = []
         self.waiting = ""
         keys = signing_keys(settings.books.webhook_secret)
         self.messenger = Messenger(WebhookStore(database), poster.status, keys, clock.wall)
+        self.jobs = JobWatch(ledger, JobStore(database), upstreams, settings.data / "jobs")
+        ledger.passing = self.jobs.see
         self.exporter: Exporter | None = None
         if settings.books.export is not None:
             target = target_of(settings.books.export, settings.books.export_password, poster.post)
             # Here and not in `start`: the first record must find its file kept for the export.
-            self.exporter = Exporter(journal, target, ExportStore(database))
+            self.exporter = Exporter(ledger.journal, target, ExportStore(database))
 
     async def begin(self, start: Callable[[], Coroutine[Any, Any, None]], recall: Callable[[], bool]) -> None:
         """Starts the gateway, or, where somebody else migrates, has it start as soon as the schema is there.
@@ -79,6 +89,7 @@ class Beside:
         if self._worker == 0:
             self._task("upkeep", self._keep_up)
         self._task("webhooks", self.messenger.run)
+        self._task("jobs", self.jobs.run)
         if self.exporter is not None:
             self._task("export", self.exporter.run)
 

@@ -119,6 +119,8 @@ class Relay:
                 usage = self._estimate(count_tokens(body_text(body)), tier_of_event(body))
             if self._prepared.editor is not None:
                 body = self._prepared.editor.whole(body)
+            if self._call.endpoint == "passthrough":
+                self._entry.passed(self._upstream, body)
             self._entry.close(self._ended(reply.status, usage))
         else:
             # Whoever gave up waiting may have left somebody at work: what that costs is estimated, not nothing.

@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 # Imported for their tables, which register themselves.
 import gateway.db.tables
 import gateway.identity.tables
+import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables
 import gateway.ledger.webhooks.tables  # noqa: F401

@@ -17,7 +17,7 @@ def register(app: App) -> None:
     app.command(group)
 
 
-def upgrade() -> None:
+def upgrade(*, json: bool = False) -> None:
     """Brings the database to the schema of this version."""
     from gateway.db import schema
     from gateway.db.engine import Database
@@ -31,10 +31,14 @@ def upgrade() -> None:
         finally:
             await database.close()
 
-    say(f"Upgraded to {schema.HEAD}." if run(work()) else f"Already at {schema.HEAD}.")
+    is_upgraded = run(work())
+    if json:
+        print_json({"revision": schema.HEAD, "upgraded": is_upgraded})
+    else:
+        say(f"Upgraded to {schema.HEAD}." if is_upgraded else f"Already at {schema.HEAD}.")
 
 
-def check() -> int:
+def check(*, json: bool = False) -> int:
     """Says whether this version can work on the database's schema; exit 1 when it must be upgraded first."""
     from gateway.db import schema
     from gateway.db.engine import Database
@@ -47,7 +51,10 @@ def check() -> int:
             await database.close()
 
     found, is_fit = run(work())
-    say(f"The database stands at {found or 'no revision'}; this version needs {schema.HEAD}.")
+    if json:
+        print_json({"revision": found, "needed": schema.HEAD, "fits": is_fit})
+    else:
+        say(f"The database stands at {found or 'no revision'}; this version needs {schema.HEAD}.")
     return 0 if is_fit else 1
 
 

@@ -45,12 +45,13 @@ def make_data_folder(found: Settings) -> None:
 async def database(found: Settings) -> AsyncIterator[Any]:
     """The database, at the schema this version needs."""
     from gateway.db.engine import Database
-    from gateway.db.schema import upgrade
+    from gateway.db.schema import require_head, upgrade
 
     make_data_folder(found)
     opened = Database(found.database_url)
     try:
-        await upgrade(opened)
+        # Where an init job migrates, no command does it on the way.
+        await (upgrade if found.migrates else require_head)(opened)
         yield opened
     finally:
         await opened.close()

@@ -89,8 +89,14 @@ class Call(Value, frozen=True):
 
     @property
     def may_cost(self) -> bool:
-        """Whether a provider may bill this call. Of endpoints that are passed on, those that name a model."""
-        return self.endpoint != "passthrough" or (self.inbound.method == "POST" and bool(self.model))
+        """Whether a provider may bill this call. Of endpoints that are passed on, those that name a model.
+
+        A job is billed when it ends, and booked then.
+        """
+        if self.endpoint != "passthrough":
+            return True
+        is_job = self.inbound.path.startswith(("/v1/fine_tuning/jobs", "/v1/batches"))
+        return self.inbound.method == "POST" and bool(self.model) and not is_job
 
     @property
     def wants_json(self) -> bool:

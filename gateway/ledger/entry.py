@@ -68,6 +68,8 @@ class Ledger:
         # What sources may add to a prompt; part of what is set aside for a call on the RAG path.
         self.context_tokens = 0
         self.expected = Expected()
+        # Told (call, principal, upstream, body) of each JSON reply to a route that passes through.
+        self.passing: Callable[[Call, Principal, str, bytes], None] | None = None
 
     def admit(self, call: Call, principal: Principal, now: float) -> Admission:
         """A call's place under the limits of its principal, before anything is looked up for it. now: Unix seconds.
@@ -256,6 +258,11 @@ class Entry:
         event = self._event(closing, last=False)
         self._ledger.journal.finish(Final(event))
         self._account(event)
+
+    def passed(self, upstream: str, body: bytes) -> None:
+        """Shows a whole reply to whoever looks after jobs at upstreams."""
+        if self._ledger.passing is not None:
+            self._ledger.passing(self._call, self._principal, upstream, body)
 
     def closing_of_prompt(self, closing: Closing) -> Closing:
         """The same with the prompt as its estimated usage: it was sent, and may be billed."""

@@ -19,6 +19,8 @@ MOST_TOKENS = 10**12
 MOST_NANO_USD = 2**62
 # Models are named by callers where `*` is allowed.
 MAX_MODELS = 1024
+# Rows that are no reply: what was trained, and sums of many replies.
+JOBS = frozenset({"training", "batch"})
 
 
 class Expected:
@@ -29,7 +31,7 @@ class Expected:
 
     def learn(self, event: UsageEvent, choices: int = 1) -> None:
         """Takes a served reply into its model's mean, a choice's share of its tokens."""
-        if event.outcome != "ok" or event.usage is None:
+        if event.outcome != "ok" or event.usage is None or event.endpoint in JOBS:
             return
         mean = self._means.get(event.model)
         if mean is None and len(self._means) >= MAX_MODELS:

@@ -8,6 +8,8 @@ from gateway.metrics.instruments import Instruments
 
 OTHER = "other"
 RETRIEVAL = "retrieval"
+# Rows with one kind of tokens, which has the name of the endpoint.
+ONE_KIND = frozenset({RETRIEVAL, "training"})
 SHADOW = "shadow"
 # A series costs 0.7 kB, a histogram's 4.7 kB: model names that callers invent may not make them without end.
 MAX_MODELS = 200
@@ -66,7 +68,8 @@ class Observer:
         if usage is None:
             return
         costs = dict(event.cost_by_kind)
-        kinds = usage.by_kind() if event.endpoint != RETRIEVAL else ((RETRIEVAL, usage.input_tokens),)
+        is_one = event.endpoint in ONE_KIND
+        kinds = ((event.endpoint, usage.input_tokens),) if is_one else usage.by_kind()
         for kind, tokens in kinds:
             nano = costs.get(kind, 0)
             if not tokens and not nano:

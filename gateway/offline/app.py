@@ -1,38 +1,21 @@
 """The offline upstream as an ASGI app: who may ask, what goes wrong, and which route answers."""
 
 import hmac
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from gateway.core.clock import Clock
+from gateway.offline.answering import ANSWERS
 from gateway.offline.bill import Bill
-from gateway.offline.chat import answer_chat
-from gateway.offline.completions import answer_completion
-from gateway.offline.embeddings import answer_embeddings
 from gateway.offline.exchange import CallerGone, Exchange, Receive, Refusal, Scope, Send
 from gateway.offline.faults import NO_FAULT, Fault, FaultBook, Laid, fault_from_headers
 from gateway.offline.models import model_object
 from gateway.offline.organization import answer_organization
-from gateway.offline.requests import (
-    ChatRequest,
-    CompletionRequest,
-    EmbeddingsRequest,
-    ResponsesRequest,
-    read_request,
-)
+from gateway.offline.requests import read_request
 from gateway.offline.resources import Ask, Resources
-from gateway.offline.responses import answer_responses
-from gateway.offline.work import Work, deliver
+from gateway.offline.work import deliver
 
-ANSWERS: Mapping[str, tuple[type[Any], Callable[..., Work]]] = {
-    "/v1/chat/completions": (ChatRequest, answer_chat),
-    "/v1/responses": (ResponsesRequest, answer_responses),
-    "/v1/completions": (CompletionRequest, answer_completion),
-    "/v1/embeddings": (EmbeddingsRequest, answer_embeddings),
-}
 CONTROL = "/__offline/"
 ORGANIZATION = "/v1/organization/"
 TUNING_SECONDS = 3.0

@@ -47,15 +47,13 @@ class FileShelf:
         if "file" not in parts or "purpose" not in parts:
             raise Refusal(400, "The form needs the fields 'file' and 'purpose'.", param="file")
         name, content = parts["file"]
-        file = StoredFile(
-            id=new_id("file").replace("_", "-"),
-            filename=name or "upload",
-            purpose=parts["purpose"][1].decode("utf-8", "replace"),
-            content=content,
-            created_at=int(time.time()),
-        )
+        return self.add(name or "upload", parts["purpose"][1].decode("utf-8", "replace"), content).listed()
+
+    def add(self, filename: str, purpose: str, content: bytes) -> StoredFile:
+        """Stores a file."""
+        file = StoredFile(new_id("file").replace("_", "-"), filename, purpose, content, int(time.time()))
         self._files[file.id] = file
-        return file.listed()
+        return file
 
     def file(self, file_id: str) -> StoredFile:
         """One file. Raises Refusal (404)."""

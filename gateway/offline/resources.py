@@ -1,10 +1,11 @@
-"""The routes that are not answered by a model: models, files, fine-tuning jobs, moderations."""
+"""The routes that are not answered by a model: models, files, fine-tuning jobs, batches, moderations."""
 
 import re
 from collections.abc import Callable
 
 from gateway.core.clock import Clock
 from gateway.core.values import Value
+from gateway.offline.batches import BatchFloor, BatchRequest
 from gateway.offline.exchange import Refusal
 from gateway.offline.files import FileShelf
 from gateway.offline.models import ModerationRequest, model_list, model_object, moderate
@@ -30,6 +31,7 @@ class Resources:
     def __init__(self, clock: Clock, tuning_seconds: float) -> None:
         self.files = FileShelf()
         self.tuning = TuningFloor(self.files, clock, tuning_seconds)
+        self.batches = BatchFloor(self.files, clock, tuning_seconds)
 
     def answer(self, method: str, path: str, ask: Ask) -> object:
         """What the route gives: a value to be sent as JSON, or bytes. Raises Refusal (404, 405)."""
@@ -51,6 +53,7 @@ class Resources:
         """Forgets all files and jobs."""
         self.files.reset()
         self.tuning.reset()
+        self.batches.reset()
 
     def model(self, ask: Ask) -> object:
         """One model. Raises Refusal (404)."""
@@ -75,6 +78,10 @@ _ROUTES: tuple[Route, ...] = tuple(
         ("GET", r"/v1/files/(?P<id>[^/]+)", lambda at, ask: at.files.file(ask.id).listed()),
         ("DELETE", r"/v1/files/(?P<id>[^/]+)", lambda at, ask: at.files.delete(ask.id)),
         ("GET", r"/v1/files/(?P<id>[^/]+)/content", lambda at, ask: at.files.file(ask.id).content),
+        ("GET", r"/v1/batches", lambda at, ask: at.batches.page(ask.query)),
+        ("POST", r"/v1/batches", lambda at, ask: at.batches.create(read_request(ask.body, BatchRequest))),
+        ("GET", r"/v1/batches/(?P<id>[^/]+)", lambda at, ask: at.batches.batch(ask.id)),
+        ("POST", r"/v1/batches/(?P<id>[^/]+)/cancel", lambda at, ask: at.batches.cancel(ask.id)),
         ("GET", r"/v1/fine_tuning/jobs", lambda at, ask: at.tuning.page(ask.query)),
         (
             "POST",

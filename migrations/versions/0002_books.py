@@ -201,6 +201,17 @@ def _tables() -> None:
     )
     op.create_index("webhook_deliveries_due", "webhook_deliveries", ["due_at"])
     op.create_table(
+        "watched_jobs",
+        *map(_string, ("id", "kind", "upstream", "team", "key_id", "organisation", "model")),
+        _time("created_at"),
+        _time("ended_at", nullable=True),
+        _time("due_at", nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        _time("held_until", nullable=True),
+        key("id"),
+    )
+    op.create_index("watched_jobs_due", "watched_jobs", ["due_at"])
+    op.create_table(
         "rate_limits",
         *map(_string, ("scope", "name")),
         sa.Column("requests_per_minute", sa.Integer(), nullable=True),

@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 
 import gateway.db.tables
 import gateway.identity.tables
+import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables
 import gateway.ledger.webhooks.tables  # noqa: F401  # they register their tables

@@ -1,5 +1,6 @@
 """A gateway whose schema an init job brings: it waits, says so, and serves without being started again."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,12 @@ def test_a_replica_is_not_ready_until_its_schema_is_there(waiting: RunningGatewa
         client.models.list()
     assert refused.value.status_code == 503
     assert waiting.cli("db", "check").returncode == 1
-    assert HEAD in waiting.cli("db", "upgrade").stdout
+    assert json.loads(waiting.cli("db", "check", "--json").stdout) == {"revision": None, "needed": HEAD, "fits": False}
+    early = waiting.cli("teams", "list")
+    assert early.returncode == 78, "no command migrates on the way"
+    assert "gateway db upgrade" in early.stderr
+    upgraded = waiting.cli("db", "upgrade", "--json")
+    assert json.loads(upgraded.stdout) == {"revision": HEAD, "upgraded": True}
     until(lambda: (now := readiness(waiting)) is not None and now.status_code == 200, 20, what="readiness")
     assert waiting.process is process
     assert process is not None

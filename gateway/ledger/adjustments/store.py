@@ -194,7 +194,8 @@ def _require_reason(reason: str) -> None:
 
 def _where(span: Span, after: tuple[float, str] | None) -> list[Any]:
     rows = _EVENTS.c
-    found: list[Any] = [rows.attempt > 0]
+    # What training costs is no matter of input and output rates.
+    found: list[Any] = [rows.attempt > 0, rows.endpoint != "training"]
     if after is not None:
         # The first term is for the index; the second for rows of one moment.
         found += [rows.at >= after[0], (rows.at > after[0]) | (rows.id > after[1])]

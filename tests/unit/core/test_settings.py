@@ -125,3 +125,29 @@ def test_a_setting_of_identity_that_cannot_be_is_named(changed: dict[str, str], 
 def test_this_very_machine_needs_no_https() -> None:
     local = {"GATEWAY_OIDC_ISSUER": "http://127.0.0.1:5556/dex", "GATEWAY_PUBLIC_URL": "http://localhost:8080"}
     assert read_settings(SIGN_IN | local).sign_in is not None
+
+
+def test_what_runs_beside_the_calls_is_off_unless_it_is_asked_for() -> None:
+    found = read_settings({})
+    books = found.books
+    assert (books.retention_months, books.webhook_secret, books.export, found.migrates) == (None, None, None, True)
+    asked = {
+        "GATEWAY_RETENTION_MONTHS": "13", "GATEWAY_MIGRATE": "False", "GATEWAY_WEBHOOK_SECRET": "env:HOOK",
+        "GATEWAY_EXPORT": "parquet:/out", "GATEWAY_EXPORT_PASSWORD": "env:CLICK", "HOOK": "h", "CLICK": "c",
+    }  # fmt: skip
+    found = read_settings(asked)
+    assert (found.books.retention_months, found.books.webhook_secret, found.migrates) == (13, "h", False)
+    assert (found.books.export, found.books.export_password) == ("parquet:/out", "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("GATEWAY_RETENTION_MONTHS", "0"), ("GATEWAY_RETENTION_MONTHS", "-1"), ("GATEWAY_RETENTION_MONTHS", "a year"),
+        ("GATEWAY_MIGRATE", "maybe"), ("GATEWAY_WEBHOOK_SECRET", "env:MISSING"),
+        ("GATEWAY_EXPORT_PASSWORD", "file:/no/such/file"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_its_name(name: str, written: str) -> None:
+    with pytest.raises(BadConfiguration, match=name):
+        read_settings({name: written})
