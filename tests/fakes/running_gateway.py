@@ -51,8 +51,13 @@ def until(look: Callable[[], Found | None], seconds: float = 5.0, *, what: str =
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without anything that would reach into a gateway or a client."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "OPENAI_"))}
+    """The environment without anything that would reach into a gateway or a client.
+
+    Modules may be compiled once: a hundred gateways that each compile them anew are most of a run's time.
+    """
+    foreign = ("GATEWAY_", "OPENAI_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"PYTHONPYCACHEPREFIX": str(ROOT / ".pytest_cache" / "pycache")}
 
 
 class RunningGateway:
