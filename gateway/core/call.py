@@ -64,7 +64,8 @@ class Call(Value, frozen=True):
     prompt_bytes: size of what the model will read, an upper bound of its tokens.
     rag_ready: the endpoint can take sources and no tool call is waiting for its result.
     response_format: `text`, `json_object`, `json_schema` or `other`. temperature: the caller's own.
-    user, conversation: what the caller says of them, "" when nothing.
+    user, conversation: what the caller says of them, "" when nothing. service_tier: what is asked for, '' for the
+    standard one.
     """
 
     inbound: Inbound
@@ -86,6 +87,7 @@ class Call(Value, frozen=True):
     temperature: float | None = None
     user: str = ""
     conversation: str = ""
+    service_tier: str = ""
 
     @property
     def may_cost(self) -> bool:

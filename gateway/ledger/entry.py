@@ -21,7 +21,7 @@ from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
 from gateway.ledger.leases.meters import Meter
 from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, record_of
-from gateway.pricing.rates import priced
+from gateway.pricing.rates import cost_by_kind, priced
 from gateway.pricing.table import PriceTable
 
 # Without a cap of the caller's, a reply of this many tokens is reserved for.
@@ -157,6 +157,9 @@ class Ledger:
         if arm.path == "rag":
             tokens_in += self.context_tokens
         limit = ASSUMED_OUTPUT if call.output_limit is None else max(0, call.output_limit)
+        if call.service_tier or rates.long_context:
+            most = cost_by_kind(rates, Usage(tokens_in, call.choices * limit, service_tier=call.service_tier))
+            return None if most is None else sum(nano for _, nano in most) + 1
         pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
         return -(-pico // 1000)
 

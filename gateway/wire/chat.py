@@ -8,6 +8,7 @@ from gateway.core.call import Call, Inbound
 from gateway.wire.caller import asked_path, caller_metadata
 from gateway.wire.json_object import decode
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
+from gateway.wire.usage import plain_tier
 
 
 class StreamOptions(msgspec.Struct):
@@ -42,6 +43,7 @@ class ChatBody(msgspec.Struct):
     temperature: Any = None
     user: Any = None
     safety_identifier: Any = None
+    service_tier: Any = None
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -71,4 +73,5 @@ def read_chat(inbound: Inbound) -> Call:
         asked_path=asked_path(inbound),
         temperature=body.temperature if isinstance(body.temperature, (int, float)) else None,
         user=user if isinstance(user, str) else "",
+        service_tier="" if body.service_tier is None else plain_tier(body.service_tier),
     )

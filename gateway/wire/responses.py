@@ -9,6 +9,7 @@ from gateway.wire.caller import asked_path, caller_metadata
 from gateway.wire.chat import Shape, format_name
 from gateway.wire.json_object import decode
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
+from gateway.wire.usage import plain_tier
 
 
 class TextShape(msgspec.Struct):
@@ -29,6 +30,7 @@ class ResponsesBody(msgspec.Struct):
     temperature: Any = None
     user: Any = None
     safety_identifier: Any = None
+    service_tier: Any = None
     conversation: Any = None
 
 
@@ -66,5 +68,6 @@ def read_responses(inbound: Inbound) -> Call:
         asked_path=asked_path(inbound),
         temperature=body.temperature if isinstance(body.temperature, (int, float)) else None,
         user=user if isinstance(user, str) else "",
+        service_tier="" if body.service_tier is None else plain_tier(body.service_tier),
         conversation=told if isinstance(told, str) else "",
     )

@@ -160,7 +160,14 @@ def tier_of_event(payload: bytes) -> str:
 def _tier(raw: msgspec.Raw) -> str:
     """What the provider calls it. A word that is not known stays as it is: it has no price, and that must show."""
     try:
-        told = _text.decode(bytes(raw)).strip().lower()
+        return plain_tier(_text.decode(bytes(raw)))
     except UNREADABLE:
         return ""
-    return "" if told in STANDARD_TIERS else told[:MAX_TIER]
+
+
+def plain_tier(told: object) -> str:
+    """A service tier as it is booked; '' for the standard one, and for what is no text."""
+    if not isinstance(told, str):
+        return ""
+    name = told.strip().lower()
+    return "" if name in STANDARD_TIERS else name[:MAX_TIER]

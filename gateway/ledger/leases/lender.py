@@ -142,7 +142,9 @@ class Lender:
                 meter.lock.release()
 
     async def give_back(self) -> None:
-        """Gives back what others want and no call here needs."""
+        """Gives back what others want and no call here needs; asks nobody when this process holds nothing."""
+        if not any(meter.granted > meter.shipped for meter in self.budgets):
+            return
         wanted = set(await self._pools.wanted(self._replica))
         for meter in [meter for meter in self.budgets if meter.pool in wanted]:
             async with meter.lock:
@@ -161,6 +163,8 @@ class Lender:
     async def look(self) -> None:
         """Learns what others have spent, and tells the thresholds that are passed."""
         meters = {meter.pool: meter for meter in self.budgets if meter.is_known}
+        if not meters:
+            return
         for seen in await self._pools.look(self._replica, sorted(meters)):
             meter = meters[seen.pool]
             meter.elsewhere = seen.spent - seen.shipped

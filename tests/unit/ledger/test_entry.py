@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from gateway.core.event import Closing
 from gateway.core.usage import Usage
 from gateway.ledger.entry import Entry, EntryClosedError
 from gateway.ledger.records import Final, Intent, Void
+from gateway.pricing.overlay import Price, PriceOverlay
+from gateway.pricing.table import table_from
 from tests.fakes.books import Books, books
 from tests.fakes.calls import DIRECT, SUPPORT, chat, decided, facts, read
 
@@ -84,6 +87,28 @@ def test_a_model_without_a_price_is_refused_under_a_hard_budget_and_left_out_as_
     with pytest.raises(Unpriced, match=r"prices\.yaml"):
         opened(made, unpriced, DIRECT)
     assert opened(made, DIRECT, unpriced).arms == (DIRECT,)
+
+
+def test_a_dearer_tier_is_reserved_at_its_own_rates_and_refused_without_any(tmp_path: Path) -> None:
+    entry = Price.model_validate(
+        {
+            "models": ("gpt-4.1-mini",),
+            "input": "1.00",
+            "output": "2.00",
+            "source": "the tests",
+            "read_on": date(2026, 11, 1),
+            "tiers": {"priority": {"input": "2.00", "output": "4.00"}},
+        }
+    )
+    with books(tmp_path, table_from(PriceOverlay(prices=(entry,)))) as made:
+        made.budget(10**12)
+        reserved: list[int] = []
+        for tier in (None, "auto", "priority"):
+            opened(made, max_tokens=100, **({"service_tier": tier} if tier else {}))
+            reserved.append(made.money()[2] - sum(reserved))
+        assert reserved[2] > 1.9 * reserved[0]
+        with pytest.raises(Unpriced):
+            opened(made, service_tier="scale")
 
 
 def test_a_row_names_the_budgets_that_it_is_charged_to(made: Books) -> None:
