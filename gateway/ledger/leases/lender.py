@@ -120,9 +120,9 @@ class Lender:
 
     async def fill(self) -> None:
         """Takes ahead what is known and low; in batches, each a transaction."""
-        now = self._clock.wall()
-        low = [meter for meter in self.budgets.all_current(now) if _is_low(meter)]
-        low += [meter for meter in self.budgets if meter.touched and _is_low(meter) and meter not in low]
+        # Makes those that have not been there yet, and those of a period that has begun.
+        self.budgets.all_current(self._clock.wall())
+        low = [meter for meter in self.budgets if meter.touched and _is_low(meter)]
         for start in range(0, len(low), AT_ONCE):
             await self._fill(low[start : start + AT_ONCE])
 

@@ -17,6 +17,7 @@ from gateway.ledger.leases.store import LeaseStore
 
 RULES_SECONDS = 0.4
 WANTED_SECONDS = 0.1
+FILL_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 BORROW_SECONDS = 0.05
@@ -104,7 +105,7 @@ class Watch:
             *borrows,
             repeated("budget_rules", self._read_rules, RULES_SECONDS),
             repeated("budget_give_back", self._lender.give_back, WANTED_SECONDS),
-            repeated("budget_fill", self._lender.fill, WANTED_SECONDS),
+            repeated("budget_fill", self._lender.fill, FILL_SECONDS),
             repeated("budget_look", self._lender.look, LOOK_SECONDS),
             repeated("replica_beat", self._beat, BEAT_SECONDS),
         ]
