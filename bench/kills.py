@@ -1,15 +1,13 @@
 """A gateway killed under load, and its books held against the upstream's bill. Nothing here knows of a figure."""
 
-import asyncio
 import contextlib
 import json
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bench.client import Caller
 from bench.place import free_port
 from bench.process import Process, clean_environment
 
@@ -52,28 +50,6 @@ def offline_upstream(bill: Path, on: Sequence[int], log: Path) -> tuple[Process,
     return process, f"http://127.0.0.1:{port}/v1"
 
 
-async def load(url: str, headers: dict[str, str], bodies: Sequence[bytes], callers: int, stop: asyncio.Event) -> int:
-    """Calls without a pause until `stop`; gives how many were answered. Broken connections are tried again."""
-    answered = 0
-
-    async def one(number: int) -> None:
-        nonlocal answered
-        caller = Caller(url, headers)
-        turn = number
-        try:
-            while not stop.is_set():
-                status, _ = await caller.call(bodies[turn % len(bodies)])
-                turn += 1
-                answered += status == 200
-                if status != 200:
-                    await asyncio.sleep(0.05)
-        finally:
-            await caller.close()
-
-    await asyncio.gather(*(one(number) for number in range(callers)))
-    return answered
-
-
 def read_bill(path: Path) -> list[Row]:
     """The bill's rows; a torn last line is not yet one."""
     rows = []
@@ -84,16 +60,17 @@ def read_bill(path: Path) -> list[Row]:
     return rows
 
 
-def audit(bill: Sequence[Row], database: Path) -> Audit:
-    """Every billed request looked up in `usage_events` by the id that the gateway sent with it."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        found = connection.execute(
-            "SELECT id, input_tokens, output_tokens, usage_source FROM usage_events WHERE attempt > 0"
-        ).fetchall()
-        ids = connection.execute("SELECT count(*), count(DISTINCT id) FROM usage_events").fetchone()
-    finally:
-        connection.close()
+BOOKED = "SELECT id, input_tokens, output_tokens, usage_source FROM usage_events WHERE attempt > 0"
+
+
+def sqlite_rows(database: Path) -> list[Sequence[Any]]:
+    """The rows of a SQLite file, read past the gateway."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return list(connection.execute(BOOKED))
+
+
+def audit(bill: Sequence[Row], found: Sequence[Sequence[Any]]) -> Audit:
+    """Every billed request looked up among the rows of BOOKED by the id that the gateway sent with it."""
     books = {row[0]: row[1:] for row in found}
     missing = wrong = 0
     for row in bill:
@@ -107,7 +84,7 @@ def audit(bill: Sequence[Row], database: Path) -> Audit:
         billed=len(bill),
         booked=len(books),
         missing=missing,
-        twice=(ids[0] - ids[1]) + (len(bill) - len(billed)),
+        twice=(len(found) - len(books)) + (len(bill) - len(billed)),
         wrong_tokens=wrong,
         estimated=sum(1 for row in found if row[3] == "estimated"),
         unbilled=sum(1 for name in books if name not in billed),

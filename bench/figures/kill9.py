@@ -4,9 +4,10 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 import uvloop
@@ -14,11 +15,13 @@ import uvloop
 from bench.bodies import PLAIN_MODEL, STREAM_MODEL, plain_request, stream_request
 from bench.client import Caller
 from bench.corpus import synthetic
-from bench.kills import Audit, audit, offline_upstream, read_bill
+from bench.kills import BOOKED, Audit, audit, offline_upstream, read_bill, sqlite_rows
 from bench.place import cores, fresh
 from bench.policies import write_policies
+from bench.postgres import connect, postgres
 from bench.result import Aim, Figure, Options, Result
 from bench.switchyard import Switchyard
+from tests.fakes.postgres import Postgres
 
 KILLS = 20
 CALLERS = 120
@@ -26,7 +29,14 @@ LEAST_IN_FLIGHT = 100
 SEED = 7
 SETTLE_SECONDS = 10.0
 BROKEN_MODEL = "broken-model"
-MODES = ("plain", "stream", "rag", "fallback")
+# What is asked, and where the books are.
+MODES = (
+    ("plain", "postgresql"),
+    ("stream", "postgresql"),
+    ("rag", "postgresql"),
+    ("fallback", "postgresql"),
+    ("plain", "sqlite"),
+)
 # Slow enough that a hundred calls are in flight at any moment.
 DELAYS = {"delay_ms": 250, "chunk_delay_ms": 4}
 
@@ -42,18 +52,20 @@ class Trial(NamedTuple):
 def run(options: Options) -> Result:
     """One gateway a mode; the moment of each kill is drawn. The upstream's bill is checked after each restart."""
     del options
-    columns = ["mode", "kills", "least in flight", "billed", "booked", "missing", "twice", "wrong tokens"]
+    columns = ["mode", "books in", "kills", "least in flight", "billed", "booked", "missing", "twice", "wrong tokens"]
     result = Result([*columns, "estimated", "slowest ready s", "slowest whole s"], [])
     total: list[Audit] = []
     trials: list[Trial] = []
-    for mode in MODES:
-        found, tried = _mode(mode)
+    for mode, kind in MODES:
+        with ExitStack() as stack:
+            server = stack.enter_context(postgres()) if kind == "postgresql" else None
+            found, tried = _mode(mode, server)
         total.append(found)
         trials += tried
         slowest = [f"{max(getattr(one, name) for one in tried):.2f}" for name in ("ready_seconds", "settled_seconds")]
         counts = [found.billed, found.booked, found.missing, found.twice, found.wrong_tokens, found.estimated]
         least = min(one.in_flight for one in tried)
-        result.rows.append([mode, str(len(tried)), str(least), *(f"{count:,}" for count in counts), *slowest])
+        result.rows.append([mode, kind, str(len(tried)), str(least), *(f"{count:,}" for count in counts), *slowest])
     missing, twice, wrong = (sum(getattr(one, name) for one in total) for name in ("missing", "twice", "wrong_tokens"))
     billed = sum(one.billed for one in total)
     got = f"{missing} missing, {twice} twice, {wrong} with other tokens, of {billed:,}"
@@ -68,14 +80,15 @@ def run(options: Options) -> Result:
         "events by 4 ms. Tokens are compared where the row says the provider's usage; calls that a kill cut off are "
         "booked as `estimated`. In mode fallback the first target answers 503."
     )
-    result.numbers |= {mode: found._asdict() for mode, found in zip(MODES, total, strict=True)}
+    result.numbers |= {"/".join(mode): found._asdict() for mode, found in zip(MODES, total, strict=True)}
     result.numbers |= {"ready_s": ready, "whole_s": whole, "least_in_flight": min(one.in_flight for one in trials)}
     return result
 
 
-def _mode(mode: str) -> tuple[Audit, list[Trial]]:
+def _mode(mode: str, server: Postgres | None) -> tuple[Audit, list[Trial]]:
     draw = random.Random(f"{SEED}{mode}")
     folder = fresh(f"kill9-{mode}")
+    database_url = server.fresh() if server is not None else ""
     bill = folder / "bill.jsonl"
     trials = []
     with ExitStack() as stack:
@@ -84,18 +97,20 @@ def _mode(mode: str) -> tuple[Audit, list[Trial]]:
         _lay(url, DELAYS, None)
         policies = _policies(folder, url)
         bodies = _bodies(mode, folder)
-        ours = stack.enter_context(Switchyard(folder, policies, cores().server))
+        ours = stack.enter_context(Switchyard(folder, policies, cores().server, database_url=database_url))
         if mode == "fallback":
             _lay(url, {"status": 503}, BROKEN_MODEL)
         for _ in range(KILLS):
             in_flight = uvloop.run(_until_killed(ours, bodies, draw.uniform(0.8, 1.6)))
             begun = time.monotonic()
-            ours = stack.enter_context(Switchyard(folder, policies, cores().server, key=ours.key))
+            ours = stack.enter_context(
+                Switchyard(folder, policies, cores().server, key=ours.key, database_url=database_url)
+            )
             ready = ours.ready_seconds
-            found = _settled(ours, bill)
+            found = _settled(ours, bill, server)
             trials.append(Trial(in_flight, ready, time.monotonic() - begun))
         ours.process.stop()
-        found = _settled(ours, bill)
+        found = _settled(ours, bill, server)
     return found, trials
 
 
@@ -164,14 +179,28 @@ async def _until_killed(ours: Switchyard, bodies: list[bytes], seconds: float) -
     return in_flight
 
 
-def _settled(ours: Switchyard, bill: Path) -> Audit:
+def _rows(ours: Switchyard, server: Postgres | None) -> Sequence[Sequence[Any]]:
+    if server is None:
+        return sqlite_rows(ours.database)
+
+    async def read() -> list[Sequence[Any]]:
+        connection = await connect(server, ours.database_url)
+        try:
+            return list(await connection.fetch(BOOKED))
+        finally:
+            await connection.close()
+
+    return asyncio.run(read())
+
+
+def _settled(ours: Switchyard, bill: Path, server: Postgres | None) -> Audit:
     """The audit once nothing is missing any more, or after a while as it is: the shipper has its rhythm."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        found = audit(read_bill(bill), ours.database)
+        found = audit(read_bill(bill), _rows(ours, server))
         if not found.missing or time.monotonic() > deadline:
             return found
         time.sleep(0.1)
 
 
-FIGURE = Figure("kill -9 under load, 20 times in each of four modes", run)
+FIGURE = Figure("kill -9 under load, 20 times in each of four modes, on PostgreSQL and on SQLite", run)
