@@ -132,9 +132,9 @@ class Gateway:
     def _make_bookkeeping(self) -> Bookkeeping:
         found = self.settings
         prices, observe = self.loaded.prices, self.observer.observe
-        made = Bookkeeping(
-            self.database, found.data / "journal", prices, observe, self.clock, found.books.durability, AWAY
-        )
+        durability, workers = found.books.durability, found.workers
+        folder = found.data / "journal"
+        made = Bookkeeping(self.database, folder, prices, observe, self.clock, durability, AWAY, workers)
         if found.books.redis_url is not None:
             made.share_limits_through(found.books.redis_url)
         return made

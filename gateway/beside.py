@@ -13,6 +13,7 @@ from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.partitions import Upkeep, keep_up, keep_up_daily
 from gateway.db.schema import fits, until_fits
+from gateway.db.store import note_alone
 from gateway.ledger.entry import Ledger
 from gateway.ledger.export.exporter import Exporter
 from gateway.ledger.export.store import ExportStore
@@ -108,10 +109,13 @@ class Beside:
                 await self.exporter.finish()
         self.exporter.close()
 
-    async def retain(self, months: int | None, *, dry_run: bool) -> Upkeep:
+    async def retain(self, months: int | None, actor: str, *, dry_run: bool) -> Upkeep:
         """Keeps the tables in shape now. months: without it what the settings say."""
         kept = self._settings.books.retention_months if months is None else months
-        return await keep_up(self._database, self._clock.wall(), kept, dry_run=dry_run)
+        done = await keep_up(self._database, self._clock.wall(), kept, dry_run=dry_run)
+        if not dry_run:
+            await note_alone(self._database, actor, "rows.retain", "rows", months=kept, done=done)
+        return done
 
     async def _keep_up(self) -> None:
         await keep_up_daily(self._database, self._clock.wall, self._settings.books.retention_months)

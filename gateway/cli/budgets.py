@@ -49,12 +49,11 @@ def set_(
 
         async with identity(settings()) as store, database(settings()) as opened:
             rules = RuleStore(opened)
-            if scope == "team":
-                await store.team(name)
-            if not extras and team_month((await rules.load())[1], name) is None:
-                return await store.set_budget(name, nano, actor=actor())
+            known = await store.known_name(scope, name)
+            if not extras and team_month((await rules.load())[1], known) is None:
+                return await store.set_budget(known, nano, actor=actor())
             thresholds = tuple(threshold or ())
-            rule = BudgetRule("", scope, name, window, time_zone, nano, not soft, thresholds, webhook)
+            rule = BudgetRule("", scope, known, window, time_zone, nano, not soft, thresholds, webhook)
             return await rules.set_budget(rule, actor())
 
     changed = run(work())
@@ -63,6 +62,8 @@ def set_(
     else:
         kind = "told and not refused beyond" if soft else "at most"
         say(f"{scope.capitalize()} {name!r}: {kind} {usd_text(nano)} USD a {window}.")
+        if webhook and settings().books.webhook_secret is None:
+            say("GATEWAY_WEBHOOK_SECRET is not set here: messages wait until a gateway has it.")
 
 
 def limit_from(usd: str) -> int:

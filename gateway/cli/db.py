@@ -5,7 +5,7 @@ from typing import Any
 from cyclopts import App
 
 from gateway.cli.output import print_json, say
-from gateway.cli.place import database, make_data_folder, run, settings
+from gateway.cli.place import actor, database, make_data_folder, run, settings
 
 
 def register(app: App) -> None:
@@ -67,13 +67,17 @@ def retain(*, months: int | None = None, dry_run: bool = False, json: bool = Fal
     import time
 
     from gateway.db.partitions import keep_up
+    from gateway.db.store import note_alone
 
     found = settings()
     kept = found.books.retention_months if months is None else months
 
     async def work() -> Any:
         async with database(found) as opened:
-            return await keep_up(opened, time.time(), kept, dry_run=dry_run)
+            done = await keep_up(opened, time.time(), kept, dry_run=dry_run)
+            if not dry_run:
+                await note_alone(opened, actor(), "rows.retain", "rows", months=kept, done=done)
+            return done
 
     done = run(work())
     if json:

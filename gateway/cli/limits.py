@@ -5,7 +5,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from gateway.cli.output import print_json, print_table, say
-from gateway.cli.place import actor, database, run, settings
+from gateway.cli.place import actor, database, identity, run, settings
 
 Scope = Literal["organisation", "team", "key"]
 
@@ -36,8 +36,9 @@ def set_(
         from gateway.ledger.leases.defined.store import RuleStore
         from gateway.ledger.leases.rules import LimitRule
 
-        async with database(settings()) as opened:
-            return await RuleStore(opened).set_limit(LimitRule(scope, name, requests, tokens, concurrency), actor())
+        async with identity(settings()) as store, database(settings()) as opened:
+            known = await store.known_name(scope, name)
+            return await RuleStore(opened).set_limit(LimitRule(scope, known, requests, tokens, concurrency), actor())
 
     rule = run(work())
     if json:

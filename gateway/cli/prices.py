@@ -95,6 +95,15 @@ def apply(file: Path, *, dry_run: bool = False, policies: Path | None = None, js
 
     path = settings(policies=policies).policies / "prices.yaml"
     done = apply_file(path, _text(file), file.name, is_dry_run=dry_run)
+
+    async def note() -> None:
+        from gateway.db.store import note_alone
+
+        async with database(settings()) as opened:
+            await note_alone(opened, actor(), "prices.apply", f"file:{path.name}", models=done.added)
+
+    if not dry_run:
+        run(note())
     if json:
         print_json(done)
         return

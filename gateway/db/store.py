@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.ids import new_id
 from gateway.core.values import Value
+from gateway.db.engine import Database
 from gateway.db.tables import AuditRow, ChangeRow
 
 
@@ -49,6 +50,12 @@ def note_change(session: AsyncSession, actor: str, action: str, subject: str, **
     """
     text = msgspec.json.encode(detail).decode()
     session.add(AuditRow(id=new_id("aud"), at=time.time(), actor=actor, action=action, subject=subject, detail=text))
+
+
+async def note_alone(database: Database, actor: str, action: str, subject: str, **detail: object) -> None:
+    """Notes a change that was made elsewhere than in the database: a file, a message that was sent."""
+    async with database.session() as session:
+        note_change(session, actor, action, subject, **detail)
 
 
 async def audit_events(session: AsyncSession, *, subject: str | None = None, limit: int = 100) -> list[AuditEvent]:

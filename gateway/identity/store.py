@@ -130,12 +130,14 @@ class IdentityStore:
     async def declare_team(
         self, name: str, title: str, budget_nano_usd: int | None, *, organisation: str = "", actor: str
     ) -> None:
-        """Makes a team what teams.yaml says, whether it existed or not."""
+        """Makes a team what teams.yaml says, whether it existed or not. A budget that is not said stays as it is."""
         async with self._database.session() as session:
             row = await session.get(TeamRow, name)
             if row is not None:
                 before = _told(row)
-                row.title, row.organisation, row.monthly_budget_nano_usd = title, organisation, budget_nano_usd
+                row.title, row.organisation = title, organisation
+                if budget_nano_usd is not None:
+                    row.monthly_budget_nano_usd = budget_nano_usd
                 await _note_team(session, actor, "team.declare", row, before)
                 return
         # All processes read the same file at the same moment: another may have made the team by now, as it says.
@@ -163,6 +165,20 @@ class IdentityStore:
             row.monthly_budget_nano_usd = budget_nano_usd
             await _note_team(session, actor, "budget.lift" if budget_nano_usd is None else "budget.set", row, before)
             return _team(row)
+
+    async def known_name(self, scope: str, name: str) -> str:
+        """The name that a budget or limit goes by: a key's id for its prefix. Raises NotFound for what is not there.
+
+        Metadata values need not be known before they are sent.
+        """
+        if scope == "team":
+            return (await self.team(name)).name
+        if scope == "key":
+            async with self._database.session() as session:
+                return str((await self._find(session, name, None)).id)
+        if scope == "organisation" and all(team.organisation != name for team in await self.teams()):
+            raise NotFound(f"No team is of the organisation {name!r}; `gateway teams list` shows them.")
+        return name
 
     async def create_key(
         self,

@@ -42,6 +42,7 @@ class Bookkeeping:
         clock: Clock,
         durability: Durability,
         trouble: tuple[type[Exception], ...],
+        workers: int = 1,
     ) -> None:
         self._clock = clock
         self.journal = Journal(folder, durability=durability)
@@ -56,7 +57,7 @@ class Bookkeeping:
         durable = Durable(self.journal, self._intend if durability == "database" else None, trouble)
         self.ledger = Ledger(self.journal, durable, lender, self.limits, prices, observe, clock)
         self.shipper = Shipper(self.ledger, self.store, observe, self.leases)
-        self.watch = Watch(lender, self.limits, self.rules, self.leases, replica, clock)
+        self.watch = Watch(lender, self.limits, self.rules, self.leases, replica, clock, workers)
         self._pot: Any = None
 
     def share_limits_through(self, redis_url: str) -> None:

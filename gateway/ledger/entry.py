@@ -252,8 +252,8 @@ class Entry:
 
     def void(self) -> None:
         """The attempt sent nothing: it leaves no row."""
-        self._ledger.journal.append(Void(self.attempt_id))
         self._in_flight = False
+        self._ledger.journal.append(Void(self.attempt_id))
 
     def fail(self, closing: Closing) -> None:
         """Books an attempt that failed while the call goes on with another."""

@@ -57,6 +57,17 @@ def rolled_up(events: Iterable[UsageEvent]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
+def merged(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same sums with one row for each id."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        kept = found.setdefault(row["id"], row)
+        if kept is not row:
+            for name in SUMS:
+                kept[name] += row[name]
+    return list(found.values())
+
+
 def names_of(event: UsageEvent) -> tuple[str, ...]:
     """What a row of sums is found by, in the order of NAMES."""
     return (

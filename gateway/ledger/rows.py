@@ -60,7 +60,8 @@ def event_row(event: UsageEvent) -> dict[str, Any]:
         "seconds": event.seconds,
         "first_byte_seconds": event.first_byte_seconds,
         "upstream_seconds": event.upstream_seconds,
-        "metadata": plain(msgspec.json.encode(dict(event.metadata)).decode()),
+        # Before it is JSON, where a NUL is six harmless characters until somebody asks PostgreSQL for the value.
+        "metadata": msgspec.json.encode({plain(key): plain(value) for key, value in event.metadata}).decode(),
         "pools": ",".join(event.pools),
     }
 

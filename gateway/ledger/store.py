@@ -1,7 +1,7 @@
 """The books in the database."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,12 +15,20 @@ from gateway.db.bulk import add_up, insert_new
 from gateway.db.engine import Database
 from gateway.ledger.leases.store import LeaseStore
 from gateway.ledger.records import DecisionRecord
-from gateway.ledger.rollup import SUMS, rolled_up
+from gateway.ledger.rollup import SUMS, empty, merged, names_of, rolled_up
 from gateway.ledger.rows import decision_row, event_row
-from gateway.ledger.tables import DecisionRow, JournalOffsetRow, PolicyVersionRow, RollupRow, UsageEventRow
+from gateway.ledger.tables import (
+    AdjustmentRow,
+    DecisionRow,
+    JournalOffsetRow,
+    PolicyVersionRow,
+    RollupRow,
+    UsageEventRow,
+)
 
 _EVENTS: Table = UsageEventRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _DECISIONS: Table = DecisionRow.__table__  # type: ignore[attr-defined]  # the same
+_ADJUSTMENTS: Table = AdjustmentRow.__table__  # type: ignore[attr-defined]  # the same
 _ROLLUPS: Table = RollupRow.__table__  # type: ignore[attr-defined]  # the same
 _OFFSETS: Table = JournalOffsetRow.__table__  # type: ignore[attr-defined]  # the same
 _POLICIES: Table = PolicyVersionRow.__table__  # type: ignore[attr-defined]  # the same
@@ -76,20 +84,66 @@ class LedgerStore:
                 insert = self._insert(_OFFSETS).values(segment=segment, offset=offset)
                 moved = insert.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset})
                 await session.execute(moved)
+            fresh: list[UsageEvent] = []
+            late: list[dict[str, Any]] = []
             for start in range(0, len(events), ROWS_AT_ONCE):
-                await self._add(session, events[start : start + ROWS_AT_ONCE], replica)
+                part = events[start : start + ROWS_AT_ONCE]
+                fresh += await self._add(session, part)
+                late += await self._late(session, part, {event.id for event in fresh})
+            # Once for the whole transaction: sums that were locked part by part would be locked out of order.
+            sums = [*rolled_up(fresh), *(row["sums"] for row in late)]
+            await add_up(session, _ROLLUPS, merged(sums), ("id",), SUMS)
+            if self._leases is not None:
+                corrections = [(row["pools"], row["delta"]) for row in late]
+                await self._leases.charge(session, fresh, replica, corrections)
             await insert_new(session, _DECISIONS, [decision_row(record) for record in decisions])
             if self._leases is not None and ended:
                 await self._leases.settle_intents(session, ended)
 
-    async def _add(self, session: AsyncSession, events: Sequence[UsageEvent], replica: str) -> None:
-        # A row that stands twice in what is shipped is one row.
+    async def _add(self, session: AsyncSession, events: Sequence[UsageEvent]) -> list[UsageEvent]:
+        """Adds rows; gives those that were new. A row that stands twice in what is shipped is one row."""
         distinct = {event.id: event for event in events}
         added = await insert_new(session, _EVENTS, [event_row(event) for event in distinct.values()])
-        fresh = [event for event in distinct.values() if event.id in added]
-        await add_up(session, _ROLLUPS, rolled_up(fresh), ("id",), SUMS)
-        if self._leases is not None:
-            await self._leases.charge(session, fresh, replica)
+        return [event for event in distinct.values() if event.id in added]
+
+    async def _late(
+        self, session: AsyncSession, events: Sequence[UsageEvent], fresh: Collection[str]
+    ) -> list[dict[str, Any]]:
+        """Corrects rows that were booked as interrupted by another replica, of calls whose own end has come since.
+
+        Rows are only added to: their cost is corrected, their tokens stay the estimate. Gives what sums and budgets
+        must hear of it.
+        """
+        own = {event.id: event for event in events if event.id not in fresh and event.outcome != "interrupted"}
+        if not own:
+            return []
+        rows = _EVENTS.c
+        query = select(rows.id, rows.cost_nano_usd, rows.pools).where(rows.id.in_(own), rows.outcome == "interrupted")
+        found = (await session.execute(query)).all()
+        made: list[dict[str, Any]] = []
+        for row in found:
+            event, before = own[row.id], row.cost_nano_usd
+            delta = (event.cost_nano_usd or 0) - (before or 0)
+            made.append(
+                {
+                    "id": f"late:{event.id}", "run": "late", "event_id": event.id, "event_at": event.at,
+                    "at": time.time(), "team": event.team, "delta_nano_usd": delta,
+                    "gives_price": before is None and event.cost_nano_usd is not None,
+                    "price_source": event.price_source, "actor": "ledger",
+                    "reason": "its own end came after it was booked as interrupted",
+                }
+            )  # fmt: skip
+        added = await insert_new(session, _ADJUSTMENTS, made)
+        told = []
+        for row, correction in zip(found, made, strict=True):
+            if correction["id"] in added:
+                # In the sums of the row as it was booked, whose service tier nobody knew.
+                sums = empty(names_of(interrupted(own[row.id])))
+                sums["adjusted_nano_usd"] = correction["delta_nano_usd"]
+                sums["priced_later"] = 1 if correction["gives_price"] else 0
+                pools = [pool for pool in row.pools.split(",") if pool]
+                told.append({"sums": sums, "pools": pools, "delta": correction["delta_nano_usd"]})
+        return told
 
     def _insert(self, table: Table) -> Any:
         return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)
@@ -191,6 +245,12 @@ _SUMMED = tuple(
         "cost_nano_usd",
     )
 )
+
+
+def interrupted(event: UsageEvent) -> UsageEvent:
+    """The event by the names that its row has which was booked without its end."""
+    usage = None if event.usage is None else msgspec.structs.replace(event.usage, service_tier="")
+    return msgspec.structs.replace(event, usage=usage)
 
 
 def _one_if(condition: Any) -> Any:

@@ -208,6 +208,7 @@ def _tables() -> None:
         _time("due_at", nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         _time("held_until", nullable=True),
+        sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"),
         key("id"),
     )
     op.create_index("watched_jobs_due", "watched_jobs", ["due_at"])

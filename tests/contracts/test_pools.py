@@ -124,11 +124,12 @@ async def test_what_a_call_cost_beyond_its_reservation_is_held_all_the_same(shar
     assert (await shared.ask("b", 0, 200)).granted == 0
 
 
-async def test_a_lower_limit_takes_nothing_back_and_grants_nothing_more(shared: Shared) -> None:
+async def test_a_lower_limit_grants_nothing_more_and_takes_back_what_is_given(shared: Shared) -> None:
     await shared.join("a")
     await shared.ask("a", 0, 800)
-    found = await shared.ask("a", 0, 900, rule=team_budget("support", 500))
-    assert found.granted == 800
+    lower = team_budget("support", 500)
+    assert (await shared.ask("a", 0, 900, rule=lower)).granted == 800
+    assert (await shared.ask("a", 100, 0, rule=lower, gives_back=True)).granted <= 500
 
 
 async def test_a_threshold_is_told_once(shared: Shared) -> None:

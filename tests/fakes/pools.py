@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.ledger.leases.store import PART, Granted, Request, Seen
+from gateway.ledger.leases.store import PART, SCARCE, Granted, Request, Seen
 
 
 @dataclass
@@ -53,9 +53,8 @@ class MemoryPools:
             left = request.rule.limit_nano_usd - pool.spent - others - pool.held(replica)
             need = request.owed + request.want - granted
             if need <= left:
-                pool.granted[replica] += max(
-                    0, need, min(left, max(request.hopes, left // (PART * len(self.replicas))))
-                )
+                ahead = left // (PART * len(self.replicas)) if left > request.rule.limit_nano_usd // SCARCE else 0
+                pool.granted[replica] += max(0, need, min(left, max(request.owed + request.hopes - granted, ahead)))
             elif others and request.asks:
                 asked = request.asked
                 if not asked:

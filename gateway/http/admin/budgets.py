@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, delete, get, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from msgspec.structs import replace
 
 from gateway.core.errors import InvalidRequest
 from gateway.http.access import actor_of, teams_of
@@ -49,7 +50,12 @@ async def list_budgets(request: Request[Any, Any, Any], state: State) -> list[Bu
     teams = {team.name: team.monthly_budget_nano_usd for team in await found.identity.teams()}
     lines = await budget_lines(found.rules, found.leases, teams, found.pipeline.clock.wall())
     seen = teams_of(request)
-    return [line for line in lines if seen is None or (line.scope == "team" and line.name in seen)]
+    if seen is None:
+        return lines
+    keys = {key.id for key in await found.identity.keys() if key.team in seen}
+    own = [line for line in lines if line.name in {"team": seen, "key": keys}.get(line.scope, frozenset())]
+    # The address of a webhook is often a secret.
+    return [replace(line, webhook="") for line in own]
 
 
 @put("/budgets")
@@ -58,12 +64,11 @@ async def put_budget(request: Request[Any, Any, Any], state: State, data: JSONBo
     limit = nano_of(data.limit_usd, "limit_usd")
     if limit is None:
         raise InvalidRequest("limit_usd must be an amount in USD.", param="limit_usd")
-    if data.scope == "team":
-        await admin(state).identity.team(data.name)
+    name = await admin(state).identity.known_name(data.scope, data.name)
     rule = BudgetRule(
         id="",
         scope=data.scope,
-        name=data.name,
+        name=name,
         window=data.window,
         time_zone=data.time_zone,
         limit_nano_usd=limit,
@@ -89,5 +94,6 @@ async def list_limits(state: State) -> list[LimitRule]:
 @put("/limits")
 async def put_limit(request: Request[Any, Any, Any], state: State, data: JSONBody[LimitChange]) -> LimitRule:
     """Sets how fast an organisation, a team or a key may go."""
-    rule = LimitRule(data.scope, data.name, data.requests_per_minute, data.tokens_per_minute, data.concurrency)
+    name = await admin(state).identity.known_name(data.scope, data.name)
+    rule = LimitRule(data.scope, name, data.requests_per_minute, data.tokens_per_minute, data.concurrency)
     return await admin(state).rules.set_limit(rule, actor_of(request))

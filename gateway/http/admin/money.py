@@ -16,6 +16,7 @@ from gateway.core.clock import Clock, utc_day
 from gateway.core.errors import BadConfiguration, InvalidRequest
 from gateway.core.money import nano_from_usd
 from gateway.db.engine import Database
+from gateway.db.store import note_alone
 from gateway.http.access import actor_of
 from gateway.http.admin.usage import one_team
 from gateway.ledger.adjustments.store import Adjustment, Adjustments, Repricing, Span
@@ -71,6 +72,7 @@ class Money:
         policies: Path,
         clock: Clock,
     ) -> None:
+        self.database = database
         self.adjustments = Adjustments(database)
         self.reports = ReportStore(database)
         self.prices = prices
@@ -105,16 +107,18 @@ async def diff_prices(
 
 
 @post("/prices/apply", status_code=200)
-async def apply_prices(state: State, data: JSONBody[NewPrices]) -> Applied:
+async def apply_prices(request: Request[Any, Any, Any], state: State, data: JSONBody[NewPrices]) -> Applied:
     """Takes entries into prices.yaml; they are in force within a second."""
     if data.text is None:
         raise InvalidRequest("text is missing; it holds entries as in prices.yaml.", param="text")
+    money = _money(state)
     try:
-        return await asyncio.to_thread(
-            apply_file, _money(state).prices_file, data.text, "text", is_dry_run=data.dry_run
-        )
+        done = await asyncio.to_thread(apply_file, money.prices_file, data.text, "text", is_dry_run=data.dry_run)
     except BadConfiguration as bad:
         raise InvalidRequest("\n".join(bad.faults), param="text") from None
+    if not data.dry_run:
+        await note_alone(money.database, actor_of(request), "prices.apply", "file:prices.yaml", models=done.added)
+    return done
 
 
 @post("/prices/reprice", status_code=200)

@@ -6,10 +6,12 @@ import msgspec
 from litestar import Request, get, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from msgspec.structs import replace
 
 from gateway.http.access import actor_of, teams_of
 from gateway.http.admin.needs import Name, admin, nano_of
 from gateway.identity.store import Team
+from gateway.ledger.leases.rules import team_month
 
 
 class NewTeam(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,5 +66,12 @@ async def set_team(
 async def set_budget(
     request: Request[Any, Any, Any], state: State, team: FromPath[str], data: JSONBody[NewBudget]
 ) -> Team:
-    """Sets or lifts a team's monthly budget."""
-    return await admin(state).identity.set_budget(team, nano_of(data.monthly_budget_usd), actor=actor_of(request))
+    """Sets or lifts a team's monthly budget; one that was defined with more than its amount is changed, or ended."""
+    found, nano, actor = admin(state), nano_of(data.monthly_budget_usd), actor_of(request)
+    changed = await found.identity.set_budget(team, nano, actor=actor)
+    defined = team_month((await found.rules.load())[1], team)
+    if defined is not None and nano is not None:
+        await found.rules.set_budget(replace(defined, limit_nano_usd=nano), actor)
+    elif defined is not None:
+        await found.rules.remove_budget(defined.id, actor)
+    return changed

@@ -1,12 +1,15 @@
 """/admin/retention: months made ahead and dropped when old, at once."""
 
+from typing import Any
+
 import msgspec
-from litestar import post
+from litestar import Request, post
 from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from gateway.core.errors import BadConfiguration, InvalidRequest
 from gateway.db.partitions import Upkeep
+from gateway.http.access import actor_of
 
 
 class Retention(msgspec.Struct, forbid_unknown_fields=True):
@@ -17,10 +20,10 @@ class Retention(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @post("/retention", status_code=200)
-async def retain(state: State, data: JSONBody[Retention]) -> Upkeep:
+async def retain(request: Request[Any, Any, Any], state: State, data: JSONBody[Retention]) -> Upkeep:
     """Drops what is too old, or with dry_run says what would be dropped."""
     try:
-        done: Upkeep = await state.beside.retain(data.months, dry_run=data.dry_run)
+        done: Upkeep = await state.beside.retain(data.months, actor_of(request), dry_run=data.dry_run)
     except BadConfiguration as bad:
         raise InvalidRequest(bad.faults[0], param="months") from None
     return done

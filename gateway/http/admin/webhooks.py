@@ -1,13 +1,15 @@
 """/admin/webhooks: messages for webhooks, whether they arrived, and again."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.errors import BadConfiguration, InvalidRequest
+from gateway.db.store import note_alone
+from gateway.http.access import actor_of
 from gateway.ledger.webhooks.delivery import Messenger, Tested
 from gateway.ledger.webhooks.store import Delivery
 
@@ -33,18 +35,22 @@ async def list_deliveries(
 
 
 @post("/webhooks/{delivery_id:str}/retry", status_code=200)
-async def retry_delivery(state: State, delivery_id: FromPath[str]) -> Delivery:
+async def retry_delivery(request: Request[Any, Any, Any], state: State, delivery_id: FromPath[str]) -> Delivery:
     """Has a message tried now, with all its tries before it."""
-    return await _messenger(state).store.retry(delivery_id)
+    again = await _messenger(state).store.retry(delivery_id)
+    await note_alone(state.money.database, actor_of(request), "webhook.retry", f"webhook:{delivery_id}")
+    return again
 
 
 @post("/webhooks/test", status_code=200)
-async def send_test(state: State, data: JSONBody[TestUrl]) -> Tested:
+async def send_test(request: Request[Any, Any, Any], state: State, data: JSONBody[TestUrl]) -> Tested:
     """Sends one signed test message and says what came of it."""
     try:
-        return await _messenger(state).test(data.url)
+        tested = await _messenger(state).test(data.url)
     except BadConfiguration as bad:
         raise InvalidRequest(bad.faults[0]) from None
+    await note_alone(state.money.database, actor_of(request), "webhook.test", f"webhook:{tested.id}")
+    return tested
 
 
 def _messenger(state: State) -> Messenger:

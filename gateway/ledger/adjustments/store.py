@@ -101,6 +101,7 @@ class Adjustments:
         _require_reason(reason)
         run = "" if is_dry_run else new_id(REPRICE)
         changes = Changes()
+        noted = False
         after: tuple[float, str] | None = None
         while True:
             async with self._database.session() as session:
@@ -110,6 +111,10 @@ class Adjustments:
                 rows = await self._rows(session, _where(span, after))
                 found = corrections(rows, rates_of, run, changes)
                 if not is_dry_run:
+                    if found and not noted:
+                        # With the first of it: who stops a repricing leaves money moved, and must leave a name.
+                        note_change(session, actor, "usage.reprice", f"run:{run}", reason=reason)
+                        noted = True
                     await self._add(session, found, actor, reason)
             progress(changes.rows, changes.changed)
             if len(rows) < ROWS_AT_ONCE:
@@ -120,7 +125,7 @@ class Adjustments:
         if changes.changed and not is_dry_run:
             async with self._database.session() as session:
                 told = {"rows": changes.changed, "usd": usd_text(delta), "reason": reason}
-                note_change(session, actor, "usage.reprice", f"run:{run}", **told)
+                note_change(session, actor, "usage.repriced", f"run:{run}", **told)
         return Repricing(run, changes.rows, changes.changed, delta, usd_text(delta), tuple(lines))
 
     async def adjust(self, event_id: str, delta_nano_usd: int, reason: str, actor: str) -> Adjustment:

@@ -14,7 +14,7 @@ _JOBS: Table = WatchedJobRow.__table__  # type: ignore[attr-defined]  # SQLModel
 
 
 class Job(Value, frozen=True):
-    """A job, and whose money it is. model: as its request named it. Times are Unix seconds."""
+    """A job, and whose money it is. model: as its request named it; metadata: of it, JSON. Times are Unix seconds."""
 
     id: str
     kind: Literal["training", "batch"]
@@ -28,6 +28,7 @@ class Job(Value, frozen=True):
     due_at: float | None = None
     tries: int = 0
     held_until: float | None = None
+    metadata: str = "{}"
 
 
 class JobStore:

@@ -1,6 +1,6 @@
 """Rows of jobs at upstreams that were begun here and whose cost is known when they end."""
 
-from sqlalchemy import Index
+from sqlalchemy import Column, Index, Text
 from sqlmodel import Field, SQLModel
 
 
@@ -25,3 +25,4 @@ class WatchedJobRow(SQLModel, table=True):
     due_at: float | None = None
     tries: int = 0
     held_until: float | None = None
+    metadata_json: str = Field(default="{}", sa_column=Column("metadata", Text, nullable=False, server_default="{}"))

@@ -84,6 +84,7 @@ class JobWatch:
             model=told.model or call.model,
             created_at=now,
             due_at=now + FIRST_SECONDS,
+            metadata=msgspec.json.encode(dict(call.metadata)).decode(),
         )
         try:
             self._note(job)
@@ -173,10 +174,11 @@ class JobWatch:
 
     async def _book(self, job: Job, events: list[UsageEvent]) -> None:
         """Into the journal, without an await; after a kill here the same rows come again, and change nothing."""
+        metadata = tuple(sorted(msgspec.json.decode(job.metadata, type=dict[str, str]).items()))
         owner = Principal(job.team, job.key_id, "", organisation=job.organisation)
         for told in events:
-            meters = self._ledger.budgets.meters(owner, (), told.at)
-            event = msgspec.structs.replace(told, pools=tuple([meter.pool for meter in meters]))
+            meters = self._ledger.budgets.meters(owner, metadata, told.at)
+            event = msgspec.structs.replace(told, metadata=metadata, pools=tuple([meter.pool for meter in meters]))
             self._ledger.journal.finish(Final(event))
             self._ledger.book(event)
             self._ledger.budgets.charge(meters, event.cost_nano_usd or 0)

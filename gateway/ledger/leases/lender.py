@@ -74,9 +74,11 @@ class Lender:
             meter.hopes += nano_usd
             try:
                 # One of a process asks for all that wait; the others take what comes, or its answer.
-                async with meter.turn:
+                async with asyncio.timeout(WAIT_SECONDS + PAUSE_SECONDS), meter.turn:
                     if meter.lacks(nano_usd):
                         await self._negotiate(meter, nano_usd, began)
+            except TimeoutError:
+                raise _unverifiable(meter) from None
             finally:
                 meter.hopes -= nano_usd
 
@@ -109,14 +111,21 @@ class Lender:
         if self._clock.monotonic() < self._away_until:
             return None
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                (found,) = await self._pools.exchange(self._replica, [request])
+            (found,) = await self._exchanged([request])
         except self._trouble as fault:
-            self._away_until = self._clock.monotonic() + AWAY_SECONDS
             log.warning("budget_unverifiable", extra={"fields": {"pool": meter.pool, "error": type(fault).__name__}})
             return None
-        _take(meter, found)
+        _take(meter, found, request)
         return found
+
+    async def _exchanged(self, requests: Sequence[Request]) -> list[Granted]:
+        """What the database says, within the time that a call may wait: whoever asks holds the meters' locks."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await self._pools.exchange(self._replica, requests)
+        except self._trouble:
+            self._away_until = self._clock.monotonic() + AWAY_SECONDS
+            raise
 
     async def fill(self) -> None:
         """Takes ahead what is known and low; in batches, each a transaction."""
@@ -132,9 +141,10 @@ class Lender:
         for meter in free:
             await meter.lock.acquire()
         try:
-            found = await self._pools.exchange(self._replica, [_request(meter, 0) for meter in free])
-            for meter, granted in zip(free, found, strict=True):
-                _take(meter, granted)
+            requests = [_request(meter, 0) for meter in free]
+            found = await self._exchanged(requests)
+            for meter, granted, request in zip(free, found, requests, strict=True):
+                _take(meter, granted, request)
                 # What could not be filled up is asked for again when a call needs it, and not before.
                 meter.touched = False
         finally:
@@ -151,8 +161,8 @@ class Lender:
                 # Before anything is awaited: a call that comes meanwhile must not spend what is being given back.
                 meter.granted = meter.owed
                 request = _request(meter, None, gives_back=True)
-                (found,) = await self._pools.exchange(self._replica, [request])
-                _take(meter, found)
+                (found,) = await self._exchanged([request])
+                _take(meter, found, request)
 
     def forget_grants(self) -> None:
         """Keeps only what is owed: the process was taken for dead, and its grants went to others."""
@@ -205,12 +215,16 @@ def _request(meter: Meter, want: int | None, *, asked: int = 0, gives_back: bool
         asks=bool(want),
         asked=asked,
         hopes=meter.hopes if want else 0,
-        gives_back=gives_back,
+        gives_back=gives_back or meter.resets,
+        is_fresh=not meter.is_known,
     )
 
 
-def _take(meter: Meter, found: Granted) -> None:
-    meter.granted = found.granted
+def _take(meter: Meter, found: Granted, request: Request) -> None:
+    # The budget may have changed while the database was asked.
+    if request.gives_back or not meter.resets:
+        meter.granted = found.granted
+    meter.resets = meter.resets and not (request.gives_back and request.rule == meter.rule)
     meter.elsewhere = found.spent - found.shipped
     meter.is_known = True
 

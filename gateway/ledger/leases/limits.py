@@ -13,6 +13,9 @@ MINUTE = 60.0
 class Bucket:
     """A part of a limit per minute, refilled steadily. `left` may be below 0: what was used is used.
 
+    A call that is larger than the part is let in when that is full, and paid off by those who come after: however
+    many replicas share a limit, what the whole allows is never refused for ever.
+
     used_at: when somebody took of it last, monotonic seconds.
     """
 
@@ -31,11 +34,11 @@ class Bucket:
             refilled = self.left + (now - self.at) * self.size / MINUTE
             self.left = max(self.left, min(self.size, refilled))
             self.at = now
-        return self.left >= amount
+        return self.left >= min(amount, self.size)
 
     def wait_seconds(self, amount: float) -> float:
-        """How long until this much can be taken; infinite when it never can."""
-        return (amount - self.left) * MINUTE / self.size if 0 < amount <= self.size else math.inf
+        """How long until this much can be taken."""
+        return (min(amount, self.size) - self.left) * MINUTE / self.size
 
 
 class Gate:
@@ -125,8 +128,9 @@ class Limits:
             if gate.requests is not None and not gate.requests.has(1, now):
                 wait = gate.requests.wait_seconds(1)
                 raise self._told(gate, "requests", gate.rule.requests_per_minute or 0, 0, wait)
-            if gate.tokens is not None and not gate.tokens.has(tokens, now):
-                wait = gate.tokens.wait_seconds(tokens)
+            whole = gate.rule.tokens_per_minute or 0
+            if gate.tokens is not None and (tokens > whole or not gate.tokens.has(tokens, now)):
+                wait = math.inf if tokens > whole else gate.tokens.wait_seconds(tokens)
                 left = max(0, int(gate.tokens.left * self._replicas))
                 raise self._told(gate, "tokens", gate.rule.tokens_per_minute or 0, left, wait)
         for gate in gates:
@@ -151,7 +155,7 @@ class Limits:
         unit = f"{limit} {what}" if what == "calls at once" else f"{limit:,} {what} a minute"
         if math.isinf(wait):
             fault = RateLimited(
-                f"This call needs more tokens than {of} may use at once here ({unit} over {self._replicas} processes).",
+                f"This call needs more tokens than {of} may use at all ({unit}).",
                 retry_after_seconds=int(MINUTE),
             )
             fault.should_retry = False

@@ -22,7 +22,8 @@ class Meter:
     database showed, at the last look, as spent by anybody but for this process's own part. is_known: the database
     has been asked once. said: thresholds that have been told. touched: used since it was last filled up. hopes: what
     calls that wait for a grant need together. turn: held by the one that asks for all of them; lock: by whoever
-    changes the grant. refused, refused_at: the last amount that nobody had room for, and when (monotonic seconds).
+    changes the grant. resets: the database must hear that less is kept than it granted. refused, refused_at: the
+    last amount that nobody had room for, and when (monotonic seconds).
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Meter:
         "refused",
         "refused_at",
         "reserved",
+        "resets",
         "rule",
         "said",
         "shipped",
@@ -57,6 +59,7 @@ class Meter:
         self.touched = True
         self.said: set[int] = set()
         self.hopes = 0
+        self.resets = False
         self.refused = 0
         self.refused_at = 0.0
         self.turn = asyncio.Lock()
@@ -88,6 +91,18 @@ class Meter:
         """Whether this much more is past the limit for certain: what is spent stays spent."""
         limit = self.rule.limit_nano_usd
         return self.rule.is_hard and (self.spent >= limit or self.spent + nano_usd > limit)
+
+    def change(self, rule: BudgetRule) -> None:
+        """Takes over what the budget has become. A lower limit binds at once: grants must be asked for anew."""
+        limit = self.rule.limit_nano_usd
+        if rule.limit_nano_usd < limit or rule.is_hard != self.rule.is_hard:
+            self.granted = min(self.granted, self.owed)
+            self.resets = True
+        if rule.limit_nano_usd != limit:
+            self.said.clear()
+            self.refused_at = 0.0
+        self.rule = rule
+        self.touched = True
 
     def refuse(self, nano_usd: int, now: float) -> None:
         """Notes that nobody has room for this much."""
@@ -126,7 +141,8 @@ class Budgets:
     def __init__(self) -> None:
         self._rules: dict[tuple[Scope, str], list[BudgetRule]] = {}
         self._current: dict[str, Meter] = {}
-        self._past: list[Meter] = []
+        # Of every pool that this process has had to do with in a period that is not over.
+        self._meters: dict[str, Meter] = {}
         self._of: dict[tuple[str, str, str], tuple[BudgetRule, ...]] = {}
         self._by_metadata = False
         # Whether nobody has a budget: then nobody need be looked up.
@@ -141,10 +157,9 @@ class Budgets:
             known.add(rule.id)
             meter = self._current.get(rule.id)
             if meter is not None:
-                meter.rule = rule
-                meter.touched = True
+                meter.change(rule)
         for gone in self._current.keys() - known:
-            self._past.append(self._current.pop(gone))
+            del self._current[gone]
         self._of.clear()
         self.is_empty = not self._rules
         self._by_metadata = any(scope == "metadata" for scope, _ in self._rules)
@@ -168,9 +183,12 @@ class Budgets:
         meter = self._current.get(rule.id)
         # Never back: a clock that jumps must not open last month's budget again.
         if meter is None or now >= meter.period.ends_at:
-            if meter is not None:
-                self._past.append(meter)
-            meter = self._current[rule.id] = Meter(rule, period_of(rule.window, rule.time_zone, now))
+            fresh = Meter(rule, period_of(rule.window, rule.time_zone, now))
+            # A budget that was lifted and is set again goes on with what it had: its lease in the database does too.
+            meter = self._current[rule.id] = self._meters.setdefault(fresh.pool, fresh)
+            if meter is not fresh:
+                meter.change(rule)
+                meter.is_known = False
         return meter
 
     def reserve(self, meters: tuple[Meter, ...], nano_usd: int) -> Meter | None:
@@ -200,18 +218,22 @@ class Budgets:
 
     def shipped(self, costs: dict[str, int]) -> None:
         """Says what of each pool has arrived in the database."""
-        for meter in self:
-            cost = costs.get(meter.pool)
-            if cost:
+        for pool, cost in costs.items():
+            meter = self._meters.get(pool)
+            if meter is not None:
                 meter.shipped += cost
-        self._past = [meter for meter in self._past if meter.reserved or meter.used != meter.shipped]
 
     def __iter__(self) -> Iterator[Meter]:
-        yield from self._current.values()
-        yield from self._past
+        return iter(list(self._meters.values()))
 
     def all_current(self, now: float) -> list[Meter]:
-        """A meter for every budget but those of one metadata value or key, which are made when they are used."""
+        """A meter for every budget but those of one metadata value or key, which are made when they are used.
+
+        Those of periods that are over are forgotten once everything of them has arrived.
+        """
+        for pool, meter in list(self._meters.items()):
+            if now >= meter.period.ends_at and not meter.reserved and meter.used == meter.shipped:
+                del self._meters[pool]
         everyday = [
             rule for (scope, _), rules in self._rules.items() if scope in {"organisation", "team"} for rule in rules
         ]

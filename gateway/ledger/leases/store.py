@@ -9,24 +9,30 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.core.clock import DAY_SECONDS, utc_day
 from gateway.core.event import UsageEvent
 from gateway.core.values import Value
 from gateway.db.bulk import add_up
 from gateway.db.engine import Database
-from gateway.ledger.leases.rules import BudgetRule, Period
+from gateway.ledger.leases.rules import EVER, FAR, BudgetRule, Period
 from gateway.ledger.leases.tables import LeaseRow, OpenIntentRow, PoolRow, ReplicaRow
-from gateway.ledger.tables import AdjustmentRow, UsageEventRow
+from gateway.ledger.tables import AdjustmentRow, RollupRow, UsageEventRow
 
 _EVENTS: Table = UsageEventRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _ADJUSTMENTS: Table = AdjustmentRow.__table__  # type: ignore[attr-defined]  # the same
+_ROLLUPS: Table = RollupRow.__table__  # type: ignore[attr-defined]  # the same
 _POOLS: Table = PoolRow.__table__  # type: ignore[attr-defined]  # the same
 _LEASES: Table = LeaseRow.__table__  # type: ignore[attr-defined]  # the same
 _REPLICAS: Table = ReplicaRow.__table__  # type: ignore[attr-defined]  # the same
 _INTENTS: Table = OpenIntentRow.__table__  # type: ignore[attr-defined]  # the same
 
+# `starts_at` of a pool that a row has made before anybody asked for it.
+UNKNOWN = -1.0
 # A replica takes this part of what is left, divided by how many replicas there are: enough to go on for long
 # without asking, and not so much that the others must ask it to give back.
 PART = 4
+# When less than this part of a budget is left, nothing is taken ahead of need.
+SCARCE = 8
 # A process that has not been heard of for this long is dead, and its leases come back.
 DEAD_SECONDS = 60.0
 
@@ -37,7 +43,7 @@ class Request(Value, frozen=True):
     owed: what its calls have cost over the period and what is set aside for those in flight. want: how much more it
     needs now; None just looks. hopes: what it would like in all. asks: others are to give back when there is too
     little. asked: what an earlier request for the same got as `asked`, 0 for the first. gives_back: it keeps only what
-    it needs, and has seen that others want.
+    it needs, and has seen that others want. is_fresh: this replica has just heard of the budget, or heard of it anew.
     """
 
     rule: BudgetRule
@@ -50,6 +56,7 @@ class Request(Value, frozen=True):
     asked: int = 0
     hopes: int = 0
     gives_back: bool = False
+    is_fresh: bool = False
 
 
 class Granted(Value, frozen=True):
@@ -107,7 +114,9 @@ class LeaseStore:
             left = request.rule.limit_nano_usd - spent - others - max(0, granted - own.shipped_nano_usd)
             need = request.owed + request.want - granted
             if need <= left:
-                granted += max(0, need, min(left, max(request.hopes, left // (PART * live))))
+                # What is ahead of need goes to whoever asks first; near the end only what is needed is granted.
+                ahead = left // (PART * live) if left > request.rule.limit_nano_usd // SCARCE else 0
+                granted += max(0, need, min(left, max(request.owed + request.hopes - granted, ahead)))
             elif others and request.asks:
                 asked = request.asked
                 if not asked:
@@ -122,28 +131,51 @@ class LeaseStore:
     async def _pool(self, session: AsyncSession, request: Request) -> Any:
         query = select(_POOLS).where(_POOLS.c.id == request.pool).with_for_update()
         found = (await session.execute(query)).first()
-        if found is not None:
-            return found
-        base = await self._base(session, request.rule, request.starts_at, request.ends_at)
-        row = _pool_row(request.pool, request.starts_at) | {"base_nano_usd": base}
-        await session.execute(self._insert(_POOLS).values(row).on_conflict_do_nothing(index_elements=["id"]))
-        return (await session.execute(query)).one()
+        if found is None:
+            row = _pool_row(request.pool, UNKNOWN)
+            await session.execute(self._insert(_POOLS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            found = (await session.execute(query)).one()
+        # A pool that the first row made has no base yet; one of a budget that was lifted and is set again has an old
+        # one. Of metadata only rows know, and are asked once: by the day they cannot be summed.
+        if found.starts_at == UNKNOWN or (request.is_fresh and request.rule.scope != "metadata"):
+            period = Period(EVER, request.starts_at, request.ends_at)
+            base = await self._spent(session, request.rule, period) - found.spent_nano_usd
+            if (base, request.starts_at) != (found.base_nano_usd, found.starts_at):
+                values = {"base_nano_usd": base, "starts_at": request.starts_at}
+                await session.execute(update(_POOLS).where(_POOLS.c.id == request.pool).values(values))
+                found = (await session.execute(query)).one()
+        return found
 
     async def spent_by_rows(self, rule: BudgetRule, period: Period) -> int:
-        """What the rows of a period have cost that a budget is for, in nano-dollars."""
+        """What the rows of a period have cost that a budget is for, with their corrections, in nano-dollars."""
         async with self._database.session() as session:
-            return await self._base(session, rule, period.starts_at, period.ends_at)
+            return await self._spent(session, rule, period)
 
-    async def _base(self, session: AsyncSession, rule: BudgetRule, starts_at: float, ends_at: float) -> int:
-        """What rows have cost in a span of time, adjustments among them: a new pool begins with that."""
+    async def _spent(self, session: AsyncSession, rule: BudgetRule, period: Period) -> int:
+        """From sums by UTC day, which are kept when rows are dropped; from rows for parts of days, and for metadata."""
+        if rule.scope == "metadata":
+            return await self._of_rows(session, rule, period.starts_at, period.ends_at)
+        first = -(-period.starts_at // DAY_SECONDS) * DAY_SECONDS
+        last = max(first, period.ends_at // DAY_SECONDS * DAY_SECONDS)
+        sums = _ROLLUPS.c
+        whose = {"organisation": sums.organisation, "team": sums.team, "key": sums.key_id}[rule.scope] == rule.name
+        query = select(func.sum(sums.cost_nano_usd + sums.adjusted_nano_usd)).where(whose)
+        query = query.where(sums.day >= _day(first), sums.day < _day(last))
+        whole = int((await session.execute(query)).scalar_one() or 0)
+        before = await self._of_rows(session, rule, period.starts_at, min(first, period.ends_at))
+        after = await self._of_rows(session, rule, last, period.ends_at) if last >= first else 0
+        return whole + before + after
+
+    async def _of_rows(self, session: AsyncSession, rule: BudgetRule, starts_at: float, ends_at: float) -> int:
+        if starts_at >= ends_at:
+            return 0
         of_period = (_EVENTS.c.at >= starts_at) & (_EVENTS.c.at < ends_at)
         if rule.scope == "metadata":
             key, _, value = rule.name.partition("=")
             whose = self._metadata(key) == value
         else:
-            whose = {"organisation": _EVENTS.c.organisation, "team": _EVENTS.c.team, "key": _EVENTS.c.key_id}[
-                rule.scope
-            ] == rule.name
+            of = {"organisation": _EVENTS.c.organisation, "team": _EVENTS.c.team, "key": _EVENTS.c.key_id}
+            whose = of[rule.scope] == rule.name
         cost = select(func.sum(_EVENTS.c.cost_nano_usd)).where(of_period, whose)
         later = select(func.sum(_ADJUSTMENTS.c.delta_nano_usd))
         later = later.join(_EVENTS, _EVENTS.c.id == _ADJUSTMENTS.c.event_id).where(of_period, whose)
@@ -194,18 +226,28 @@ class LeaseStore:
         async with self._database.session() as session:
             return list((await session.execute(query)).scalars())
 
-    async def charge(self, session: AsyncSession, events: Iterable[UsageEvent], replica: str) -> None:
-        """Adds what new rows have cost to the pools that they name, in the transaction that adds the rows."""
+    async def charge(
+        self,
+        session: AsyncSession,
+        events: Iterable[UsageEvent],
+        replica: str,
+        corrections: Iterable[tuple[Sequence[str], int]] = (),
+    ) -> None:
+        """Adds what new rows have cost to the pools that they name, in the transaction that adds the rows.
+
+        corrections: pools of rows that another replica has booked, and what this one's own end adds to their cost.
+        """
         costs: dict[str, int] = {}
-        for event in events:
-            for pool in event.pools:
-                costs[pool] = costs.get(pool, 0) + (event.cost_nano_usd or 0)
+        charged = [(event.pools, event.cost_nano_usd or 0) for event in events]
+        for pools, cost in [*charged, *corrections]:
+            for pool in pools:
+                costs[pool] = costs.get(pool, 0) + cost
         await self.charge_pools(session, costs, replica)
 
     async def charge_pools(self, session: AsyncSession, costs: Mapping[str, int], replica: str = "") -> None:
         """Adds amounts to pools, and to the part of them that `replica` has shipped."""
         told = {pool: cost for pool, cost in costs.items() if cost}
-        pools = [_pool_row(pool, 0.0) | {"spent_nano_usd": cost} for pool, cost in told.items()]
+        pools = [_pool_row(pool, UNKNOWN) | {"spent_nano_usd": cost} for pool, cost in told.items()]
         await add_up(session, _POOLS, pools, ("id",), ("spent_nano_usd",))
         if replica:
             leases = [_lease_row(pool, replica) | {"shipped_nano_usd": cost} for pool, cost in told.items()]
@@ -237,10 +279,11 @@ class LeaseStore:
                 insert.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now, "closed_at": None})
             )
 
-    async def beat(self, replica: str) -> tuple[bool, list[str]]:
+    async def beat(self, replica: str, *, may_close: bool) -> tuple[bool, list[str]]:
         """Says that a replica lives. Gives whether it was taken for dead meanwhile, and all live ones, sorted.
 
-        Those that have not been heard of for DEAD_SECONDS are closed: their leases come back.
+        may_close: those that have not been heard of for DEAD_SECONDS are closed, and their leases come back. Only for
+        who knows that the database was there all the time: after an outage everybody has been silent.
         """
         now = self._now()
         alive = _REPLICAS.c.closed_at.is_(None)
@@ -248,7 +291,7 @@ class LeaseStore:
             mine = update(_REPLICAS).where(_REPLICAS.c.id == replica, alive).values(seen_at=now)
             is_dead = (await session.execute(mine)).rowcount == 0  # type: ignore[attr-defined]  # a cursor's result
             silent = select(_REPLICAS.c.id).where(alive, _REPLICAS.c.seen_at < now - DEAD_SECONDS)
-            for dead in list((await session.execute(silent)).scalars()):
+            for dead in list((await session.execute(silent)).scalars()) if may_close else ():
                 await self._close(session, dead)
             live = list((await session.execute(select(_REPLICAS.c.id).where(alive))).scalars())
         return is_dead, sorted(live)
@@ -294,6 +337,10 @@ class LeaseStore:
         if self._database.dialect == "postgresql":
             return func.extract("epoch", func.clock_timestamp())
         return time.time()
+
+
+def _day(at: float) -> str:
+    return utc_day(min(at, FAR - DAY_SECONDS)).isoformat()
 
 
 def _count_live() -> Any:

@@ -19,23 +19,35 @@ RULES_SECONDS = 0.4
 WANTED_SECONDS = 0.1
 FILL_SECONDS = 0.25
 LOOK_SECONDS = 1.0
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 2.0
+# Silence of others counts for who has itself been heard without a gap for this long.
+UNBROKEN_SECONDS = 15.0
 BORROW_SECONDS = 0.05
 AWAY_SECONDS = 1.0
 # A database that hangs must not hang what else there is to do.
 PATIENCE_SECONDS = 10.0
 
-_KEPT = msgspec.msgpack.Decoder(tuple[dict[str, int | None], list[BudgetRule], list[LimitRule]])
+_KEPT = msgspec.msgpack.Decoder(tuple[dict[str, int | None], list[BudgetRule], list[LimitRule], tuple[int, int]])
 
 log = logging.getLogger("gateway.ledger")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Watch:
-    """Reads rules, takes grants ahead, gives back what others want, and says that this process lives."""
+    """Reads rules, takes grants ahead, gives back what others want, and says that this process lives.
+
+    workers: how many processes this gateway starts; there are never fewer replicas.
+    """
 
     def __init__(
-        self, lender: Lender, limits: Limits, rules: RuleStore, leases: LeaseStore, replica: str, clock: Clock
+        self,
+        lender: Lender,
+        limits: Limits,
+        rules: RuleStore,
+        leases: LeaseStore,
+        replica: str,
+        clock: Clock,
+        workers: int = 1,
     ) -> None:
         self._lender = lender
         self._limits = limits
@@ -43,6 +55,9 @@ class Watch:
         self._leases = leases
         self._replica = replica
         self._clock = clock
+        self._workers = workers
+        self._place = (0, workers)
+        self._beat_at = self._unbroken_since = clock.monotonic()
         self._version = -1
         self._defined: list[BudgetRule] = []
         self._limit_rules: list[LimitRule] = []
@@ -63,18 +78,20 @@ class Watch:
 
     def kept(self) -> bytes:
         """The budgets and limits that are known, for a process that starts while the database is away."""
-        return msgspec.msgpack.encode((self._teams, self._defined, self._limit_rules))
+        return msgspec.msgpack.encode((self._teams, self._defined, self._limit_rules, self._place))
 
     def restored(self, kept: bytes) -> None:
         """Takes over what `kept` has given: hard budgets are known to be hard, and cannot be checked yet."""
         if kept:
-            self._teams, self._defined, self._limit_rules = _KEPT.decode(kept)
+            self._teams, self._defined, self._limit_rules, self._place = _KEPT.decode(kept)
+            self._limits.place(*self._place, self._clock.monotonic())
             self._limits.define(self._limit_rules, self._clock.monotonic())
             self._define()
 
     async def start(self) -> None:
-        """Joins the replicas and reads the rules."""
+        """Joins the replicas, hears how many there are, and reads the rules."""
         await self._leases.join(self._replica)
+        await self._beat()
         await self._read_rules()
 
     def works(self, trouble: tuple[type[Exception], ...]) -> list[tuple[str, Work]]:
@@ -118,11 +135,18 @@ class Watch:
         self._define()
 
     async def _beat(self) -> None:
-        was_dead, live = await self._leases.beat(self._replica)
+        now = self._clock.monotonic()
+        if now - self._beat_at > UNBROKEN_SECONDS / 2:
+            self._unbroken_since = now
+        may_close = now - self._unbroken_since >= UNBROKEN_SECONDS
+        was_dead, live = await self._leases.beat(self._replica, may_close=may_close)
+        self._beat_at = self._clock.monotonic()
         if was_dead:
             log.warning("replica_was_taken_for_dead", extra={"fields": {"replica": self._replica}})
             self._lender.forget_grants()
             await self._leases.join(self._replica)
             live = sorted({*live, self._replica})
         rank = live.index(self._replica) if self._replica in live else 0
-        self._limits.place(rank, max(1, len(live)), self._clock.monotonic())
+        # Workers that start together do not all see each other yet.
+        self._place = (rank, max(1, self._workers, len(live)))
+        self._limits.place(*self._place, self._clock.monotonic())

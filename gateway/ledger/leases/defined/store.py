@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +16,7 @@ from gateway.db.engine import Database
 from gateway.db.store import bump, note_change, version_of
 from gateway.ledger.leases.rules import SCOPES, WINDOWS, BudgetRule, LimitRule, zone_of
 from gateway.ledger.leases.tables import BudgetRow, LeaseRow, LimitRow, PoolRow
+from gateway.ledger.webhooks.delivery import url_fault
 
 SUBJECT = "budgets"
 MAX_NAME = 600
@@ -68,6 +69,10 @@ class RuleStore:
                 row = BudgetRow(id=new_id("bud"), created_at=time.time(), **_fields(rule))
                 session.add(row)
             else:
+                # What was told of another limit is no news of this one.
+                if row.limit_nano_usd != rule.limit_nano_usd:
+                    untold = update(PoolRow).where(PoolRow.budget_id == row.id).values(told="")  # type: ignore[arg-type]  # the same
+                    await session.execute(untold)
                 for name, value in _fields(rule).items():
                     setattr(row, name, value)
             made = _budget(row)
@@ -148,8 +153,9 @@ def _check(rule: BudgetRule) -> None:
         raise InvalidRequest("The budget must be 0 or more.", param="limit")
     if any(not 0 < percent <= 1000 for percent in rule.thresholds):
         raise InvalidRequest("Thresholds are percents of the budget, from 1 to 1000.", param="thresholds")
-    if rule.webhook and not rule.webhook.startswith(("https://", "http://")):
-        raise InvalidRequest(f"{rule.webhook!r} is no http or https URL.", param="webhook")
+    fault = url_fault(rule.webhook) if rule.webhook else None
+    if fault is not None:
+        raise InvalidRequest(fault, param="webhook")
     zone_of(rule.time_zone)
 
 

@@ -108,7 +108,10 @@ def test_calls_in_flight_over_the_turn_of_a_month_are_settled_in_the_old_one() -
     held.release(meters, 60)
     assert (meters[0].used, meters[0].reserved, december.used) == (50, 0, 0)
     assert meters[0] in list(held)
+    held.all_current(DECEMBER)
+    assert meters[0] in list(held)
     held.shipped({meters[0].pool: 50})
+    held.all_current(DECEMBER)
     assert meters[0] not in list(held)
 
 
