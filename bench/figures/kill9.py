@@ -132,6 +132,10 @@ def _policies(folder: Path, url: str) -> Path:
     use = {"path": "direct", "model": BROKEN_MODEL, "fallback": fallback}
     routing["rules"].insert(0, {"name": "falls", "when": {"metadata": {"mode": "fallback"}}, "use": use})
     (made / "routing.yaml").write_text(json.dumps(routing))
+    # Under a hard budget a model without a price is refused.
+    price = f"\n  - {{models: [{BROKEN_MODEL}], input: 1.00, output: 1.00, source: the bench, read_on: 2026-11-24}}\n"
+    with (made / "prices.yaml").open("a") as prices:
+        prices.write(price)
     return made
 
 
