@@ -10,8 +10,8 @@ from bench.result import Aim, Figure, Options, Result, ms
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
 from gateway.ledger.report import usage_report
+from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.rollup import NAMES
-from gateway.ledger.store import LedgerStore
 from tests.fakes.postgres import Postgres
 
 ROWS = 10_000_000
@@ -69,7 +69,7 @@ async def _measured(server: Postgres, rows: int) -> tuple[dict[str, tuple[int, l
     await connection.execute("ANALYZE")
     sums = int(await connection.fetchval("SELECT count(*) FROM usage_rollups"))
     await connection.close()
-    store = LedgerStore(database)
+    store = ReportStore(database)
     taken: dict[str, tuple[int, list[float]]] = {}
     for name, by, more in VIEWS:
         span = {"since": "2026-11-01", "until": "2026-12-01"} | more

@@ -134,6 +134,9 @@ def export(
     try:
         size = run(work())
     except OSError as fault:
+        if out is None:
+            # Whoever reads the pipe has had enough: no fault of anybody's.
+            raise
         raise BadConfiguration([f"{out}: cannot be written ({type(fault).__name__})."]) from None
     if json:
         print_json({"format": format, "bytes": size, "out": str(out)})
