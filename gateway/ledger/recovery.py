@@ -57,12 +57,13 @@ def leftovers(folder: Path, own_process: str, prices: PriceTable) -> Iterator[Le
         process = lock_path.name.removesuffix(".lock")
         if process == own_process:
             continue
-        lock = _take(lock_path)
+        lock = take_lock(lock_path)
         if lock is not None:
             yield _read(process, lock, lock_path, sorted(folder.glob(f"{process}-*.journal")), prices)
 
 
-def _take(lock_path: Path) -> int | None:
+def take_lock(lock_path: Path) -> int | None:
+    """The lock of a dead process's files, as a descriptor; None when it lives, or another finder has them."""
     try:
         lock = os.open(lock_path, os.O_RDWR)
     except FileNotFoundError:

@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, case, func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.event import UsageEvent
-from gateway.core.values import Value
 from gateway.db.bulk import add_up, insert_new
 from gateway.db.engine import Database
 from gateway.ledger.leases.store import LeaseStore
@@ -33,32 +32,11 @@ _ROLLUPS: Table = RollupRow.__table__  # type: ignore[attr-defined]  # the same
 _OFFSETS: Table = JournalOffsetRow.__table__  # type: ignore[attr-defined]  # the same
 _POLICIES: Table = PolicyVersionRow.__table__  # type: ignore[attr-defined]  # the same
 
-GROUPS = ("team", "key_id", "path", "model", "line", "rule", "upstream", "endpoint", "collections", "day")
 ROWS_AT_ONCE = 500
 
 
-class Amounts(Value, frozen=True):
-    """Sums over rows. A cost that is partly unknown says so by `unpriced`; it is never counted as 0.
-
-    calls: calls that ended. attempts: tries that were sent; a call refused here has none. Token counts are the
-    provider's; cached is a part of input and reasoning a part of output. cost_nano_usd: of rows that have a price.
-    """
-
-    group: dict[str, str | None]
-    calls: int
-    attempts: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    context_tokens: int
-    cost_nano_usd: int
-    unpriced: int
-    estimated: int
-
-
 class LedgerStore:
-    """Adds rows and sums them. Adding the same row again changes nothing. leases: where budgets are charged."""
+    """Adds rows. Adding the same row again changes nothing. leases: where budgets are charged."""
 
     def __init__(self, database: Database, leases: LeaseStore | None = None) -> None:
         self._database = database
@@ -166,44 +144,6 @@ class LedgerStore:
         async with self._database.session() as session:
             return {rule: int(cost or 0) for rule, cost in (await session.execute(query)).all()}
 
-    async def sums(
-        self,
-        by: Sequence[str],
-        since: float | None = None,
-        until: float | None = None,
-        team: str | None = None,
-    ) -> list[Amounts]:
-        """Sums by the given groups (see GROUPS), dearest first. since is included, until is not."""
-        columns = [self._group(name).label(f"g{place}") for place, name in enumerate(by)]
-        rows = _EVENTS.c
-        query = select(
-            *columns,
-            func.coalesce(func.sum(_one_if(rows.last)), 0),
-            func.coalesce(func.sum(_one_if(rows.attempt > 0)), 0),
-            *(func.coalesce(func.sum(column), 0) for column in _SUMMED),
-            func.coalesce(func.sum(_one_if(rows.cost_status == "unpriced")), 0),
-            func.coalesce(func.sum(_one_if(rows.usage_source == "estimated")), 0),
-        )
-        if since is not None:
-            query = query.where(rows.at >= since)
-        if until is not None:
-            query = query.where(rows.at < until)
-        if team is not None:
-            query = query.where(rows.team == team)
-        async with self._database.session() as session:
-            found = (await session.execute(query.group_by(*columns))).all()
-        sums = [_amounts(by, row) for row in found if row[len(by)] or row[len(by) + 1]]
-        return sorted(sums, key=lambda amounts: (-amounts.cost_nano_usd, [str(g) for g in amounts.group.values()]))
-
-    def _group(self, name: str) -> Any:
-        if name not in GROUPS:
-            raise ValueError(f"{name!r} is not a group; choose from {', '.join(GROUPS)}")
-        if name != "day":
-            return _EVENTS.c[name]
-        if self._database.dialect == "postgresql":
-            return func.to_char(func.timezone("UTC", func.to_timestamp(_EVENTS.c.at)), "YYYY-MM-DD")
-        return func.strftime("%Y-%m-%d", _EVENTS.c.at, "unixepoch")
-
     async def decision(self, decision_id: str) -> DecisionRecord | None:
         """A recorded decision, by its own id or its call's; None when there is none."""
         query = select(_DECISIONS.c.record).where(
@@ -234,30 +174,7 @@ class LedgerStore:
         return {name: text.encode() for name, text in msgspec.json.decode(found, type=dict[str, str]).items()}
 
 
-_SUMMED = tuple(
-    _EVENTS.c[name]
-    for name in (
-        "input_tokens",
-        "cached_tokens",
-        "output_tokens",
-        "reasoning_tokens",
-        "context_tokens",
-        "cost_nano_usd",
-    )
-)
-
-
 def interrupted(event: UsageEvent) -> UsageEvent:
     """The event by the names that its row has which was booked without its end."""
     usage = None if event.usage is None else msgspec.structs.replace(event.usage, service_tier="")
     return msgspec.structs.replace(event, usage=usage)
-
-
-def _one_if(condition: Any) -> Any:
-    return case((condition, 1), else_=0)
-
-
-def _amounts(by: Sequence[str], row: Any) -> Amounts:
-    count = len(by)
-    group = {name: None if value is None else str(value) for name, value in zip(by, row[:count], strict=True)}
-    return Amounts(group, *(int(value) for value in row[count:]))

@@ -28,8 +28,8 @@ from gateway.identity.store import IdentityStore
 from gateway.ledger.records import DecisionRecord
 from gateway.ledger.report import usage_report
 from gateway.ledger.reports.store import ReportStore
-from gateway.ledger.store import GROUPS, LedgerStore
 from tests.fakes.calls import NAMES, closed
+from tests.fakes.row_sums import GROUPS, SummedStore
 from tests.fakes.running_gateway import ROOT, plain_environment
 
 PEPPER = b"a pepper of the tests"
@@ -62,8 +62,8 @@ async def database(empty: Database) -> Database:
 
 
 @pytest.fixture
-def books(database: Database) -> LedgerStore:
-    return LedgerStore(database)
+def books(database: Database) -> SummedStore:
+    return SummedStore(database)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_a_newer_database_that_no_longer_admits_this_code_is_refused(
 
 
 async def test_a_newer_database_that_still_admits_this_code_is_worked_on(
-    database: Database, books: LedgerStore
+    database: Database, books: SummedStore
 ) -> None:
     """Expand and contract: the version before goes on beside the new one while a deploy is under way."""
     async with database.session() as session:
@@ -171,7 +171,7 @@ async def test_money_and_tokens_have_64_bits(database: Database) -> None:
 # Books.
 
 
-async def test_the_same_rows_shipped_again_change_nothing(books: LedgerStore) -> None:
+async def test_the_same_rows_shipped_again_change_nothing(books: SummedStore) -> None:
     """The journal delivers at least once."""
     events = [booked(number) for number in range(1, 1201)]
     for _ in range(3):
@@ -190,15 +190,15 @@ async def test_two_processes_that_ship_the_same_at_once_book_it_once(url: str, d
     events = [booked(number) for number in range(1, 301)]
     others = [Database(url) for _ in range(3)]
     try:
-        await asyncio.gather(*(LedgerStore(other).ship(events, [decision()], {"x": 1}) for other in others))
+        await asyncio.gather(*(SummedStore(other).ship(events, [decision()], {"x": 1}) for other in others))
     finally:
         for other in others:
             await other.close()
-    [sums] = await LedgerStore(database).sums(())
+    [sums] = await SummedStore(database).sums(())
     assert sums.attempts == 300
 
 
-async def test_a_batch_that_cannot_be_booked_leaves_no_trace(books: LedgerStore, database: Database) -> None:
+async def test_a_batch_that_cannot_be_booked_leaves_no_trace(books: SummedStore, database: Database) -> None:
     async with database.session() as session:
         await session.execute(text("ALTER TABLE decisions RENAME TO elsewhere"))
     with pytest.raises(Exception, match="decisions"):
@@ -209,7 +209,7 @@ async def test_a_batch_that_cannot_be_booked_leaves_no_trace(books: LedgerStore,
     assert await books.offset("a.journal") == 0
 
 
-async def test_sums_are_exact_by_every_group(books: LedgerStore) -> None:
+async def test_sums_are_exact_by_every_group(books: SummedStore) -> None:
     many = [
         booked(number, team=f"team{number % 3}", model=f"m{number % 2}", cost_nano_usd=10**15 + number)
         for number in range(1, 61)
@@ -225,7 +225,7 @@ async def test_sums_are_exact_by_every_group(books: LedgerStore) -> None:
     assert [part.cost_nano_usd for part in by_two] == sorted((p.cost_nano_usd for p in by_two), reverse=True)
 
 
-async def test_an_unknown_price_is_not_0_and_is_counted(books: LedgerStore) -> None:
+async def test_an_unknown_price_is_not_0_and_is_counted(books: SummedStore) -> None:
     await books.ship(
         [booked(1, cost_nano_usd=None, cost_by_kind=(), cost_status="unpriced"), booked(2, cost_nano_usd=5)], [], {}
     )
@@ -233,7 +233,7 @@ async def test_an_unknown_price_is_not_0_and_is_counted(books: LedgerStore) -> N
     assert (sums.cost_nano_usd, sums.unpriced, sums.attempts) == (5, 1, 2)
 
 
-async def test_a_retried_call_is_one_call_and_two_attempts(books: LedgerStore) -> None:
+async def test_a_retried_call_is_one_call_and_two_attempts(books: SummedStore) -> None:
     first = closed(id="call_1.1", call_id="call_1", attempt=1, last=False, at=NOVEMBER)
     second = closed(id="call_1.2", call_id="call_1", attempt=2, last=True, at=NOVEMBER)
     await books.ship([first, second], [], {})
@@ -241,7 +241,7 @@ async def test_a_retried_call_is_one_call_and_two_attempts(books: LedgerStore) -
     assert (sums.calls, sums.attempts) == (1, 2)
 
 
-async def test_a_day_is_utcs(books: LedgerStore, database: Database) -> None:
+async def test_a_day_is_utcs(books: SummedStore, database: Database) -> None:
     await books.ship([booked(1, at=NOVEMBER - 1), booked(2, at=NOVEMBER), booked(3, at=NOVEMBER + DAY - 1)], [], {})
     days = {part.group["day"]: part.calls for part in await books.sums(("day",))}
     assert days == {"2026-10-31": 1, "2026-11-01": 2}
@@ -252,7 +252,7 @@ async def test_a_day_is_utcs(books: LedgerStore, database: Database) -> None:
     ).total.calls == 1
 
 
-async def test_what_a_month_has_spent_is_summed_by_team(books: LedgerStore) -> None:
+async def test_what_a_month_has_spent_is_summed_by_team(books: SummedStore) -> None:
     await books.ship(
         [
             booked(1, team="red", cost_nano_usd=7, at=NOVEMBER - 1),
@@ -278,7 +278,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=["nul", "rtl", "sql", "emoji", "long", "format"])
-async def test_no_name_that_a_caller_invents_stops_the_books(books: LedgerStore, name: str) -> None:
+async def test_no_name_that_a_caller_invents_stops_the_books(books: SummedStore, name: str) -> None:
     """PostgreSQL has no NUL in text: one such name would hold up every row behind it for ever."""
     hostile = booked(
         1,
@@ -295,7 +295,7 @@ async def test_no_name_that_a_caller_invents_stops_the_books(books: LedgerStore,
     assert found.asked_model == name
 
 
-async def test_a_decision_is_found_by_its_id_and_its_calls(books: LedgerStore) -> None:
+async def test_a_decision_is_found_by_its_id_and_its_calls(books: SummedStore) -> None:
     kept = decision(3)
     await books.ship([], [kept], {})
     assert await books.decision("dec_3") == kept
@@ -304,7 +304,7 @@ async def test_a_decision_is_found_by_its_id_and_its_calls(books: LedgerStore) -
     assert await books.decision("' OR 1=1 --") is None
 
 
-async def test_a_policy_is_kept_under_its_hash(books: LedgerStore) -> None:
+async def test_a_policy_is_kept_under_its_hash(books: SummedStore) -> None:
     files = {"routing.yaml": "rules: [] # caf\u00e9".encode(), "models.yaml": b""}
     await books.keep_policy("abc", files)
     await books.keep_policy("abc", {"routing.yaml": b"another"})

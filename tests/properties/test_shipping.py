@@ -9,10 +9,10 @@ from gateway.core.event import Closing, UsageEvent
 from gateway.core.usage import Usage
 from gateway.ledger.records import Final, Intent, frame
 from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import LedgerStore
 from tests.fakes.books import Books, books
 from tests.fakes.calls import DIRECT, SUPPORT, chat, closed, decided, facts
 from tests.fakes.database import database
+from tests.fakes.row_sums import SummedStore
 
 
 def many(chance: random.Random, count: int) -> list[UsageEvent]:
@@ -31,7 +31,7 @@ async def test_shipping_each_row_three_times_in_any_order_adds_it_once(tmp_path:
     thrice = events * 3
     chance.shuffle(thrice)
     async with database(tmp_path) as opened:
-        store = LedgerStore(opened)
+        store = SummedStore(opened)
         while thrice:
             size = chance.randrange(1, 900)
             await store.ship(thrice[:size], [], {})
@@ -64,7 +64,7 @@ async def test_a_killed_process_leaves_one_row_for_each_call_it_had_sent(tmp_pat
     chance = random.Random(seed)
     outcomes = [chance.choice(["ok", "left", "void", ""]) for _ in range(60)]
     async with database(tmp_path) as opened:
-        store = LedgerStore(opened)
+        store = SummedStore(opened)
         with books(tmp_path / "journal", segment_bytes=chance.choice([2_000, 1 << 24])) as dying:
             shipper = Shipper(dying.ledger, store, dying.observed.append)
             for outcome in outcomes:
@@ -90,7 +90,7 @@ async def test_recovery_that_is_itself_killed_begins_again(tmp_path: Path) -> No
     folder.mkdir()
     orphan = closed(2, outcome="interrupted")
     async with database(tmp_path) as opened:
-        store = LedgerStore(opened)
+        store = SummedStore(opened)
         for _ in range(3):
             (folder / "j_dead.lock").touch()
             (folder / "j_dead-000000.journal").write_bytes(
@@ -104,7 +104,7 @@ async def test_recovery_that_is_itself_killed_begins_again(tmp_path: Path) -> No
 
 async def test_shipped_segments_go_in_order_and_none_after_money_in_flight(tmp_path: Path) -> None:
     async with database(tmp_path) as opened:
-        store = LedgerStore(opened)
+        store = SummedStore(opened)
         with books(tmp_path / "journal", segment_bytes=1) as made:
             shipper = Shipper(made.ledger, store, made.observed.append)
             entry = made.open(chat(), SUPPORT, decided(), facts())

@@ -19,6 +19,7 @@ from gateway.ledger.export.store import ExportStore
 from gateway.ledger.export.target import Target
 from gateway.ledger.journal import Journal
 from gateway.ledger.records import Final, Intent, Record, Void, read_frames
+from gateway.ledger.recovery import take_lock
 from gateway.ledger.rows import event_row
 
 BATCH_BYTES = 4 * 1024 * 1024
@@ -89,7 +90,7 @@ class Exporter:
         for lock_path in sorted(self._folder.glob("*.lock")):
             if lock_path.stem == self._journal.process:
                 continue
-            lock = _take(lock_path)
+            lock = take_lock(lock_path)
             if lock is None:
                 continue
             try:
@@ -178,23 +179,6 @@ class Exporter:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-
-
-def _take(lock_path: Path) -> int | None:
-    """The lock of a dead process's files; None when it lives, or another exporter has them."""
-    try:
-        lock = os.open(lock_path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    if not lock_path.exists():
-        os.close(lock)
-        return None
-    return lock
 
 
 def _batch(path: Path, offset: int, limit: int | None) -> tuple[list[dict[str, Any]], int]:
