@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 
+from gateway.db.engine import Database
+from gateway.db.schema import upgrade
 from gateway.upstream.httpx_transport import HttpxTransport
 from gateway.upstream.port import Transport
 from gateway.upstream.transport import Http1Transport
@@ -28,3 +31,15 @@ async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     yield made
     await made.close()
     assert made.active_count == 0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """Each kind, at the newest schema; closed after the test."""
+    if request.param == "sqlite":
+        opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'books.db'}")
+    else:
+        opened = Database(request.getfixturevalue("postgres").fresh())
+    await upgrade(opened)
+    yield opened
+    await opened.close()

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from gateway.core.errors import BadConfiguration, UpstreamFailed
 from gateway.core.event import Closing
 from gateway.core.usage import Usage
 from gateway.db.engine import Database
-from gateway.db.schema import upgrade
 from gateway.ledger.export.clickhouse import ClickHouse, read_address
 from gateway.ledger.export.exporter import Exporter
 from gateway.ledger.export.parquet import ParquetFolder
@@ -34,17 +33,6 @@ from tests.fakes.calls import DIRECT, NOON, SUPPORT, chat, closed, decided, fact
 from tests.fakes.scripted_server import Visit, scripted
 
 COLUMNS = [column.name for column in usage_columns()]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'books.db'}")
-    else:
-        opened = Database(request.getfixturevalue("postgres").fresh())
-    await upgrade(opened)
-    yield opened
-    await opened.close()
 
 
 class Process:

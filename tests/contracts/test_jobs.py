@@ -1,6 +1,6 @@
 """Jobs in both databases: one process's at a time, and the same rows whoever books them, however often."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from gateway.core.clock import Clock
 from gateway.db.engine import Database
-from gateway.db.schema import upgrade
 from gateway.ledger.jobs.store import Job, JobStore
 from gateway.ledger.jobs.watch import MOST_SECONDS, JobWatch
 from gateway.ledger.shipper import Shipper
@@ -24,17 +23,6 @@ from tests.fakes.offline_server import OfflineServer, offline_server
 
 JOB = Job("ftjob-1", "training", "main", "support", "key_1", "", "gpt-4o-mini-2024-07-18", NOON, due_at=NOON)
 LINE = b'{"messages":[]}\n'
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'books.db'}")
-    else:
-        opened = Database(request.getfixturevalue("postgres").fresh())
-    await upgrade(opened)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

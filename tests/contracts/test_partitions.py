@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -27,18 +26,6 @@ NOW = at(2027, 6)
 
 def event(number: int, moment: float) -> UsageEvent:
     return closed(number, id=f"call_{number}.1", at=moment)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """Each kind, at the newest schema."""
-    if request.param == "sqlite":
-        opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'books.db'}")
-    else:
-        opened = Database(request.getfixturevalue("postgres").fresh())
-    await upgrade(opened)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
