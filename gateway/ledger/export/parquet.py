@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,8 @@ class ParquetFolder:
             self._parquet.write_table(table, path, filesystem=self._files, compression="zstd")
             return
         self._files.create_dir(folder, recursive=True)
-        partial = f"{path}.partial"
+        # Of this write alone: a thread outlives its cancelled task, and the last export may write the same rows.
+        partial = f"{path}.{uuid.uuid4().hex}.partial"
         try:
             self._parquet.write_table(table, partial, filesystem=self._files, compression="zstd")
             self._files.move(partial, path)
