@@ -4,9 +4,15 @@ from datetime import date
 
 from gateway.core.values import Value
 
+AttributeValue = str | float | bool
+Attributes = tuple[tuple[str, AttributeValue], ...]
+
 
 class Hit(Value, frozen=True):
-    """One retrieved chunk. score: in [0, 1] as far as the store can calibrate it, best first."""
+    """One retrieved chunk. score: in [0, 1] as far as the store can calibrate it, best first.
+
+    filename: what the document is called where it came from, "" when that is its title. attributes: sorted by key.
+    """
 
     collection: str
     document: str
@@ -16,6 +22,8 @@ class Hit(Value, frozen=True):
     score: float
     url: str | None = None
     tokens: int = 0
+    filename: str = ""
+    attributes: Attributes = ()
 
 
 Evidence = tuple[tuple[str, float], ...]

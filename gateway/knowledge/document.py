@@ -9,6 +9,7 @@ import msgspec
 from bs4 import BeautifulSoup, ParserRejectedMarkup
 from markdownify import MarkdownConverter
 
+from gateway.core.facts import Attributes
 from gateway.core.values import Value
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
@@ -24,13 +25,20 @@ _DROPPED_TAGS = ("script", "style", "nav", "noscript", "template", "svg", "ifram
 
 
 class Document(Value, frozen=True):
-    """One document as it is searched. text: Markdown. version: a hash of title, text and address."""
+    """One document as it is searched. text: Markdown. version: a hash of all the rest but the id.
+
+    attributes: sorted by key; filters compare them. filename: what it is called where it came from, "" when that is
+    its title. readers: the only teams that may read it, of those that may read its collection; None is all of these.
+    """
 
     id: str
     title: str
     text: str
     url: str | None = None
     version: str = ""
+    attributes: Attributes = ()
+    filename: str = ""
+    readers: tuple[str, ...] | None = None
 
 
 class _Line(msgspec.Struct):
@@ -48,12 +56,26 @@ class _Line(msgspec.Struct):
 _read_line = msgspec.json.Decoder(_Line).decode
 
 
-def write_document(identity: str, title: str, text: str, url: str | None = None) -> Document:
+def write_document(
+    identity: str,
+    title: str,
+    text: str,
+    url: str | None = None,
+    *,
+    attributes: Attributes = (),
+    filename: str = "",
+    readers: tuple[str, ...] | None = None,
+) -> Document:
     """A document with its version worked out; line ends and blank lines are made alike first."""
     plain = _BLANK_LINES.sub("\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     name = " ".join(title.split()) or identity
-    digest = hashlib.sha256("\0".join((name, plain, url or "")).encode(errors="replace")).hexdigest()
-    return Document(identity, name, plain, url, digest[:16])
+    ordered = tuple(sorted(attributes))
+    parts = [name, plain, url or ""]
+    if ordered or filename or readers is not None:
+        # A change of who may read it is a change; documents without any of these keep the version they had.
+        parts += [filename, msgspec.json.encode((ordered, readers)).decode()]
+    digest = hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+    return Document(identity, name, plain, url, digest[:16], ordered, filename, readers)
 
 
 def read_file(identity: str, data: bytes, url: str | None = None) -> Document:

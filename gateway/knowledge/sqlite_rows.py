@@ -139,5 +139,7 @@ def read_passages(db: sqlite3.Connection, ranking: Ranking) -> tuple[Passage, ..
             (row,),
         ).fetchone()
         collection, document, version, title, text, url, tokens, ordinal, path = found
-        passages.append(Passage(collection, document, version, title, text, score, url, tokens, ordinal, path))
+        passages.append(
+            Passage(collection, document, version, title, text, score, url, tokens, ordinal=ordinal, path=path)
+        )
     return tuple(passages)

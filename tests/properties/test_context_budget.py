@@ -10,7 +10,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
     str.__mul__, st.text('aé<源"&\n ', min_size=1, max_size=20), st.integers(1, 60)
 )
 PASSAGES = st.builds(
-    lambda document, ordinal, text: Passage("c", document, "v", f"The {document}", text, 0.5, None, 0, ordinal),
+    lambda document, ordinal, text: Passage("c", document, "v", f"The {document}", text, 0.5, ordinal=ordinal),
     st.sampled_from("abc"),
     st.integers(0, 6),
     TEXTS,

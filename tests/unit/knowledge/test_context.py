@@ -4,7 +4,8 @@ from gateway.knowledge.context import build_context
 
 
 def passage(document: str, ordinal: int, text: str, *, path: str = "", version: str = "v1") -> Passage:
-    return Passage("help", document, version, document.upper(), text, 0.8, f"https://x/{document}", 10, ordinal, path)
+    address = f"https://x/{document}"
+    return Passage("help", document, version, document.upper(), text, 0.8, address, 10, ordinal=ordinal, path=path)
 
 
 def test_sources_are_numbered_in_order_of_the_hits() -> None:
