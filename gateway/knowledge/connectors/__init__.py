@@ -53,6 +53,7 @@ class Connector(Protocol):
         """What changed since `cursor`, each document at most once; with None, everything there is.
 
         The last thing is a Mark, and there may be others before it; a pass without one at its end could not see its
-        source, and nothing may be concluded from what it left out. A cursor that cannot be read counts as None. Does not raise for bad content.
+        source, and nothing may be concluded from what it left out. A cursor that cannot be read counts as None. Does
+        not raise for bad content.
         """
         ...
