@@ -18,12 +18,12 @@ collection.
 """
 
 import math
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.core.values import Value
+from gateway.knowledge.fusion import CONVEX, Fusion
 
 Ids = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
@@ -34,26 +34,6 @@ _LOOKED_AT = 10
 _RANK_CONSTANT = 60
 # A small collection has no rare words yet; it is weighed as if it stood among this many other chunks.
 _PRIOR_CHUNKS = 250
-
-
-class Fusion(Value, frozen=True):
-    """How words and vectors become one order. Only the proportion of the two weights counts; both 0 is even.
-
-    convex: both evidences, scaled over the best 100 of each, added up. rrf: 1 / (60 + rank) of each, added up.
-    """
-
-    method: Literal["convex", "rrf"] = "convex"
-    vector_weight: float = 0.5
-    word_weight: float = 0.5
-
-    @property
-    def word_share(self) -> float:
-        """The words' part of the whole, in [0, 1]."""
-        words, vectors = max(0.0, self.word_weight), max(0.0, self.vector_weight)
-        return words / (words + vectors) if words + vectors > 0 else 0.5
-
-
-CONVEX = Fusion()
 
 
 class Posting(Value, frozen=True):

@@ -19,10 +19,10 @@ from gateway.knowledge.distinct import distinct
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import CONVEX, Fusion
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
 from gateway.knowledge.measure import Measured, evidence
 from gateway.knowledge.probes import Probing
-from gateway.knowledge.ranking import CONVEX, Fusion
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores import Ask, Found, Store
 from gateway.knowledge.watch import notice
@@ -187,6 +187,10 @@ class Library:
             CollectionStatus(name, settings.title, *counts.get(name, (0, 0)), settings.teams)
             for name, settings in self._collections.items()
         )
+
+    async def note(self) -> str:
+        """What an operator should know of the store as it stands; "" when there is nothing."""
+        return await self._store.note()
 
     async def watch(self) -> None:
         """Keeps all collections like their sources until `close` or cancellation.

@@ -16,7 +16,7 @@ from gateway.knowledge.chunks import Passage, cut
 from gateway.knowledge.document import write_document
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.filters import Comparing, Comparison, Compound, Filter, matches
-from gateway.knowledge.ranking import Fusion
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.stores import Ask, Entry, Pass, Probe, Put, Store
 from gateway.knowledge.stores.postgresql import PostgresqlStore
 from gateway.knowledge.stores.sqlite import SqliteStore

@@ -8,9 +8,10 @@ from gateway.core.values import Value
 from gateway.knowledge.chunks import Chunk, Passage
 from gateway.knowledge.document import Document
 from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import CONVEX, Fusion
 from gateway.knowledge.matrix import Matrix
 from gateway.knowledge.measure import Measured
-from gateway.knowledge.ranking import CONVEX, Fusion, Vector
+from gateway.knowledge.ranking import Vector
 
 Put = Literal["added", "updated", "unchanged"]
 
