@@ -26,6 +26,7 @@ RANKS = {
     "upstream": 2,
     "offline": 2,
     "identity": 3,
+    "files": 3,
     "ledger": 3,
     "knowledge": 3,
     "tuning": 3,

@@ -10,11 +10,12 @@ from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
 from gateway.core.facts import Evidence, KnowledgeSignal
 from gateway.core.question import cut_question
 from gateway.core.values import Value
-from gateway.knowledge.chunks import Passage
+from gateway.knowledge.chunks import Chunking, Passage, cut
 from gateway.knowledge.connectors import Connector
 from gateway.knowledge.connectors.folder import FolderConnector
 from gateway.knowledge.connectors.jsonl import JsonlConnector
 from gateway.knowledge.distinct import distinct
+from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch, EmbedderFailed
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
@@ -66,6 +67,7 @@ class Library:
     ) -> None:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
+        self._made: dict[str, CollectionSettings] = {}
         self._embedders = dict(embedders)
         self._booked = booked
         self._wall = wall
@@ -168,6 +170,37 @@ class Library:
         embedders = sorted({settings.embedder or "" for settings in permitted})
         return (",".join(embedders) if has_meaning else ""), told
 
+    def know(self, settings: CollectionSettings) -> None:
+        """Makes a collection known that is not in the settings: one that a caller made, without sources of its own."""
+        self._made[settings.name] = settings
+
+    def is_configured(self, collection: str) -> bool:
+        """Whether the settings name this collection: its documents are its sources' affair."""
+        return collection in self._collections
+
+    async def put(self, collection: str, source: str, document: Document, chunking: Chunking | None = None) -> int:
+        """Puts one document into a collection, or in the place of its older version; the bytes of its chunks."""
+        chunks = await self._workers.run(cut, document, chunking)
+        await self._workers.run(self._store.put, collection, source, document, chunks)
+        return sum(len(chunk.text.encode(errors="replace")) for chunk in chunks)
+
+    async def remove(self, collection: str, source: str, document: str) -> None:
+        """Takes one document out: no search that begins after this finds it."""
+        await self._workers.run(self._store.remove, collection, source, document)
+
+    async def empty(self, collection: str) -> None:
+        """Takes everything out of a collection."""
+        await self._workers.run(self._store.keep_sources, collection, ())
+
+    async def embed(self, collection: str) -> tuple[str, ...]:
+        """Gives vectors to all chunks of a collection that have none, if it has an embedder; what went wrong."""
+        settings = self._found_settings(collection)
+        embedder = self._embedders.get(settings.embedder or "") if settings is not None else None
+        return () if embedder is None else await self._ingest.embed(collection, embedder)
+
+    def _found_settings(self, name: str) -> CollectionSettings | None:
+        return self._collections.get(name) or self._made.get(name)
+
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
         counts = await self._workers.run(self._store.counts)
@@ -208,7 +241,7 @@ class Library:
         return [
             settings
             for name in dict.fromkeys(collections)
-            if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
+            if (settings := self._found_settings(name)) is not None and settings.readable_by(team)
         ]
 
     def _found(

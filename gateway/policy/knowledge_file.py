@@ -59,9 +59,16 @@ EmbedderEntry = Annotated[
 ]
 
 
+class VectorStoresEntry(Written):
+    """What holds for vector stores that callers make. embedder: a name from `embedders`; without one words alone."""
+
+    embedder: str | None = None
+
+
 class KnowledgeFile(Written):
     """The whole file. context_tokens: how much of a prompt the sources may take."""
 
     collections: dict[Name, CollectionEntry] = {}
     embedders: dict[Name, EmbedderEntry] = {}
+    vector_stores: VectorStoresEntry = VectorStoresEntry()
     context_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000
