@@ -114,16 +114,10 @@ class Gateway:
             self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        self.shelf = Shelf(
-            self.database, self.library, self.keys, self._embedded, lambda: self._stores_embedder, self.clock
-        )
+        self.shelf = self._make_shelf()
+        models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
-            self.pipeline,
-            Models(self.keys, self.pipeline, self.upstreams, self.clock),
-            self.shelf.surface,
-            self.call_log,
-            self.clock,
-            settings.max_body_bytes,
+            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
         )
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
@@ -150,6 +144,12 @@ class Gateway:
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
         )
+
+    def _make_shelf(self) -> Shelf:
+        def embedder() -> str | None:
+            return self.loaded.rulebook.knowledge.vector_stores.embedder
+
+        return Shelf(self.database, self.library, self.keys, self._embedded, embedder, self.clock)
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
@@ -383,10 +383,6 @@ class Gateway:
             upstream, model, is_free = entry.upstream, entry.model, False
         # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
         book_retrieval(self.ledger, principal, upstream, model, use.tokens, use.collection, call=call, is_free=is_free)
-
-    @property
-    def _stores_embedder(self) -> str | None:
-        return self.loaded.rulebook.knowledge.vector_stores.embedder
 
     def _tried(self, upstream: str, outcome: str) -> None:
         self.instruments.attempts.labels(upstream, outcome).inc()

@@ -41,10 +41,14 @@ class Chunk(Value, frozen=True):
 
 
 class Passage(Hit, frozen=True):
-    """A hit that still knows its place: chunks of one document that follow each other can be merged."""
+    """A hit that still knows its place: chunks of one document that follow each other can be merged.
+
+    readers: the document's.
+    """
 
     ordinal: int = 0
     path: str = ""
+    readers: tuple[str, ...] | None = None
 
 
 def estimate_tokens(text: str) -> int:

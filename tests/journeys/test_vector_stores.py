@@ -169,7 +169,7 @@ class TestVectorStores:
             client.vector_stores.search(
                 store.id,
                 query="x",
-                filters={"type": "or", "filters": [{"type": "near", "key": "a", "value": 1}]},  # type: ignore[typeddict-item,list-item]
+                filters={"type": "or", "filters": [{"type": "near", "key": "a", "value": 1}]},
             )
 
     def test_a_file_that_cannot_be_read_fails_with_its_reason(self, client: openai.OpenAI, store: VectorStore) -> None:

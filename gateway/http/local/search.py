@@ -10,7 +10,7 @@ from gateway.core.facts import Hit
 from gateway.http.local.reading import body_of
 from gateway.http.local.replies import Json, results_page
 from gateway.http.local.vector_stores import Stores, expired
-from gateway.http.local.written import NewSearch, queries_of
+from gateway.http.local.written_search import NewSearch, RankingOptions, fusion_of, queries_of
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.knowledge.written_filter import filter_of
@@ -32,6 +32,8 @@ class Search:
         body = body_of(inbound, _search)
         queries = queries_of(body)
         wanted = filter_of(body.filters)
+        ranking = body.ranking_options or RankingOptions()
+        fusion = fusion_of(ranking.hybrid_search)
         if store.is_expired(self._stores.clock.wall()):
             raise expired(store.id)
         await self._stores.used(store)
@@ -43,13 +45,15 @@ class Search:
                     principal.team,
                     body.max_num_results,
                     lambda use: self._embedded(principal, use),
+                    filter=wanted,
+                    fusion=fusion,
+                    threshold=ranking.score_threshold,
                 )
                 for query in queries
             )
         )
-        least = body.ranking_options.score_threshold if body.ranking_options is not None else 0.0
         best: dict[tuple[str, str], Hit] = {}
-        for hit in (hit for signal in signals for hit in signal.hits if hit.score >= least):
+        for hit in (hit for signal in signals for hit in signal.hits):
             key = (hit.document, hit.text)
             if key not in best or best[key].score < hit.score:
                 best[key] = hit

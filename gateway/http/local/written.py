@@ -13,7 +13,6 @@ from gateway.knowledge.vector_stores.values import FileToPut
 MOST_NAME_CHARACTERS = 256
 MOST_BATCH = 2_000
 MOST_AT_CREATION = 500
-MOST_QUERIES = 16
 
 Name = Annotated[str, Meta(max_length=MOST_NAME_CHARACTERS)]
 
@@ -25,7 +24,7 @@ class ExpiresAfter(msgspec.Struct):
     days: Annotated[int, Meta(ge=1, le=365)]
 
 
-class StaticChunking(msgspec.Struct):
+class _StaticChunking(msgspec.Struct):
     """How a document is cut, in tokens."""
 
     max_chunk_size_tokens: Annotated[int, Meta(ge=100, le=4096)] = 800
@@ -36,7 +35,7 @@ class ChunkingStrategy(msgspec.Struct):
     """`auto` is our own way to cut."""
 
     type: Literal["auto", "static"]
-    static: StaticChunking | None = None
+    static: _StaticChunking | None = None
 
 
 class NewStore(msgspec.Struct):
@@ -81,31 +80,6 @@ class ChangedFile(msgspec.Struct):
     attributes: dict[str, Any] | None
 
 
-class HybridWeights(msgspec.Struct):
-    """Weights of reciprocal rank fusion."""
-
-    embedding_weight: Annotated[float, Meta(ge=0)] = 1.0
-    text_weight: Annotated[float, Meta(ge=0)] = 1.0
-
-
-class RankingOptions(msgspec.Struct):
-    """How results are ranked. hybrid_search: weights of reciprocal rank fusion."""
-
-    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
-    score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    hybrid_search: HybridWeights | None = None
-
-
-class NewSearch(msgspec.Struct):
-    """Of POST /v1/vector_stores/{id}/search."""
-
-    query: str | list[str]
-    filters: Any = None
-    max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
-    ranking_options: RankingOptions | None = None
-    rewrite_query: bool = False
-
-
 def chunking_of(written: ChunkingStrategy | None) -> Chunking | None:
     """How to cut; None for our own way. Raises InvalidRequest (400) for an overlap of more than half."""
     if written is None or written.type == "auto":
@@ -144,11 +118,3 @@ def bounded(files: list[FileToPut], most: int) -> list[FileToPut]:
     if not 1 <= len(once) <= most:
         raise InvalidRequest(f"{len(once)} files; send 1 to {most} at once.", param="file_ids")
     return list(once.values())
-
-
-def queries_of(body: NewSearch) -> list[str]:
-    """What is searched for. Raises InvalidRequest (400) for nothing."""
-    queries = [body.query] if isinstance(body.query, str) else body.query
-    if not 1 <= len(queries) <= MOST_QUERIES or not any(one.strip() for one in queries):
-        raise InvalidRequest(f"query must be a text, or a list of 1 to {MOST_QUERIES}.", param="query")
-    return queries

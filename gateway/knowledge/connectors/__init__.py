@@ -34,7 +34,11 @@ class Fault(Value, frozen=True):
 
 
 class Mark(Value, frozen=True):
-    """All changes before it are told; a later pass may begin from this cursor."""
+    """All changes before it are told; a later pass may begin from this cursor.
+
+    One in mid-pass is where the pass goes on from when it is cut off after it. An empty cursor there says that it
+    begins anew: what follows is all there is, whatever was told before.
+    """
 
     cursor: str
 
@@ -48,7 +52,8 @@ class Connector(Protocol):
     def changes(self, cursor: str | None) -> AsyncIterator[Change]:
         """What changed since `cursor`, each document at most once; with None, everything there is.
 
-        The last thing is a Mark; a pass without one could not see its source, and nothing may be concluded
-        from what it left out. A cursor that cannot be read counts as None. Does not raise for bad content.
+        The last thing is a Mark, and there may be others before it; a pass without one at its end could not see its
+        source, and nothing may be concluded from what it left out. A cursor that cannot be read counts as None. Does
+        not raise for bad content.
         """
         ...

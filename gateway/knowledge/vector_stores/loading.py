@@ -16,10 +16,10 @@ from gateway.knowledge.vector_stores.store import VectorStores
 from gateway.knowledge.vector_stores.values import FILES, StoreFile, VectorStore
 
 FILES_AT_ONCE = 32
-HOLD_SECONDS = 30.0
+HOLD_SECONDS = 10.0
 AGAIN_SECONDS = 5.0
 # Whoever puts a file in wakes the loader of its own process; this is for what a dead process left.
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 MOST_TRIES = 5
 

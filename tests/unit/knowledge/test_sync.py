@@ -88,14 +88,14 @@ class TestSync:
         desk.write("b.md", "beta")
         await desk.library.sync()
         source = desk.settings().sources[0].key
-        cursor = desk.store.cursor("help", source)
+        cursor = await desk.store.cursor("help", source)
         desk.write("b.md", "beta new")
         await desk.library.sync()
-        desk.store.remove("help", source, "zzz")
-        desk.store.finish("help", source, cursor, 0.0)  # as if only the older cursor had been written
+        await desk.store.remove("help", source, "zzz")
+        await desk.store.finish("help", source, cursor, 0.0)  # as if only the older cursor had been written
         desk.write("c.md", "gamma")
         await desk.library.sync()
-        desk.store.finish("help", source, None, 0.0)  # as a pass cut off after its first write leaves it
+        await desk.store.finish("help", source, None, 0.0)  # as a pass cut off after its first write leaves it
         (desk.docs / "c.md").unlink()
         assert (await desk.library.sync()).removed == 1
         assert await desk.found("gamma") == []
@@ -160,7 +160,7 @@ class TestSearch:
         await desk.library.sync()
         signal = await desk.library.search("How many days do refunds take?", ["help"], "t")
         assert signal.score == signal.hits[0].score > 0.5
-        assert signal.version == str(desk.store.version())
+        assert signal.version == str(await desk.store.version())
 
     async def test_unknown_and_unreadable_collections_look_the_same(self, desk: Desk) -> None:
         closed = CollectionSettings("closed", "", desk.settings().sources, ("legal",))
