@@ -101,6 +101,7 @@ class Ingest:
         When all have one, these vectors answer, and those of an embedder before it go.
         """
         store = self._store
+        before, any_new = (await store.serving()).get(collection), False
         while chunks := await store.pending(collection, embedder.name, CHUNKS_AT_ONCE):
             try:
                 embedded = await embedder.embed([chunk.content for chunk in chunks])
@@ -108,10 +109,10 @@ class Ingest:
                 self._booked(use)
                 ids = tuple(chunk.id for chunk in chunks)
                 await store.put_vectors(collection, embedder.name, ids, embedded.rows)
+                any_new = True
             except (GatewayError, DimensionMismatch) as fault:
                 return (f"{collection}: {len(chunks)} or more chunks wait for vectors: {fault}",)
-        before = (await store.serving()).get(collection)
-        if before is not None and before != embedder.name:
+        if any_new or (before is not None and before != embedder.name):
             await store.serve(collection, embedder.name)
         return ()
 

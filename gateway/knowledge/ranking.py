@@ -37,10 +37,14 @@ _PRIOR_CHUNKS = 250
 
 
 class Posting(Value, frozen=True):
-    """Where one word of the question occurs: ids ascending, and BM25's saturated frequency, both (n,)."""
+    """Where one word of the question occurs: ids ascending, and BM25's saturated frequency, both (n,).
+
+    holding: how many chunks hold it, where these are not all; None when they are.
+    """
 
     ids: Ids
     frequency: _Floats
+    holding: int | None = None
 
     def within(self, permitted: Ids | None) -> "Posting":
         """Only what stands among these ids, which ascend; None lets all through."""
@@ -88,7 +92,7 @@ def rarity(chunks: int, holding: int) -> float:
 
 def weigh_words(postings: list[Posting], chunks: int) -> WordEvidence:
     """The evidence of a question's words in a collection of `chunks` chunks."""
-    weights = [rarity(chunks, len(posting.ids)) for posting in postings]
+    weights = [rarity(chunks, posting.holding or len(posting.ids)) for posting in postings]
     whole = sum(weights) or 1.0
     if not any(len(posting.ids) for posting in postings):
         return WordEvidence(_NOTHING.ids, _NOTHING.scores, _NOTHING.scores, 0.0)

@@ -10,12 +10,15 @@ import pytest
 
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import AttributeValue
+from gateway.db.engine import Database
+from gateway.db.schema import upgrade
 from gateway.knowledge.chunks import Passage, cut
 from gateway.knowledge.document import write_document
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.filters import Comparing, Comparison, Compound, Filter, matches
 from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.stores import Ask, Entry, Pass, Probe, Put, Store
+from gateway.knowledge.stores.postgresql import PostgresqlStore
 from gateway.knowledge.stores.sqlite import SqliteStore
 
 Opened = Callable[[], Store]
@@ -25,11 +28,23 @@ def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Opened:
     return lambda: SqliteStore(folder / "knowledge.sqlite")
 
 
-OPENINGS: dict[str, Callable[[pytest.FixtureRequest, Path], Opened]] = {"sqlite": _sqlite}
+def _postgresql(request: pytest.FixtureRequest, _folder: Path) -> Opened:
+    url: str = request.getfixturevalue("postgres").fresh()
+    asyncio.run(_migrated(url))
+    return lambda: PostgresqlStore(url)
+
+
+async def _migrated(url: str) -> None:
+    database = Database(url)
+    await upgrade(database)
+    await database.close()
+
+
+OPENINGS: dict[str, Callable[[pytest.FixtureRequest, Path], Opened]] = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
 @pytest.fixture(params=sorted(OPENINGS))
-async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """Opens one and the same store, as often as asked: as several processes would."""
     return OPENINGS[request.param](request, tmp_path)
 

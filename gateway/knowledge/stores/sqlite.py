@@ -236,13 +236,15 @@ class SqliteStore:
             place = find_place(db, collection)
             if place is None:
                 return
-            db.execute("UPDATE collections SET embedder = ? WHERE number = ?", (embedder, place.number))
-            db.execute(
+            query = "UPDATE collections SET embedder = ?1 WHERE number = ?2 AND embedder IS NOT ?1"
+            changed = db.execute(query, (embedder, place.number)).rowcount
+            changed += db.execute(
                 "DELETE FROM vectors WHERE chunk BETWEEN ? AND ? AND embedder IN "
                 "(SELECT name FROM embedders WHERE name <> ?)",
                 (place.low, place.high, embedder),
-            )
-            mark_changed(db, place.number, 0, None)
+            ).rowcount
+            if changed:
+                mark_changed(db, place.number, 0, None)
 
         await self._write(work)
 
