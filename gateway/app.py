@@ -35,6 +35,7 @@ from gateway.identity.store import Team
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.polling import SourceRecords
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
@@ -145,6 +146,7 @@ class Gateway:
             collections_of(self.loaded),
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
+            records=SourceRecords(self.settings.data / "sources.json"),
         )
 
     def application(self) -> Litestar:
@@ -210,8 +212,9 @@ class Gateway:
         self._task("kept", self._keep_policies)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
-                await self.library.sync()
+                await self.library.sync(is_local=True)
             self._task("library", self.library.watch)
+            self._task("sources", self.library.poll)
         self.beside.start()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
