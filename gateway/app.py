@@ -35,6 +35,7 @@ from gateway.identity.store import Team
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.polling import SourceRecords
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
@@ -143,6 +144,7 @@ class Gateway:
             collections_of(self.loaded),
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
+            records=SourceRecords(self.settings.data / "sources.json"),
         )
 
     def _make_shelf(self) -> Shelf:
@@ -216,8 +218,9 @@ class Gateway:
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
-                await self.library.sync()
+                await self.library.sync(is_local=True)
             self._task("library", self.library.watch)
+            self._task("sources", self.library.poll)
         self.beside.start()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()

@@ -6,14 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from gateway.core.document import Written
 from gateway.policy.models_file import Name
-
-
-class SourceEntry(Written):
-    """Where documents come from. path: relative to the policies folder unless absolute."""
-
-    kind: Literal["folder", "jsonl"] = "folder"
-    path: str
-    include: list[str] = []
+from gateway.policy.sources_file import SourceEntry
 
 
 class CollectionEntry(Written):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gateway.core.clock import Clock
-from gateway.core.errors import GatewayError, NotFound
+from gateway.core.errors import GatewayError, NotFound, UnreadableDocument
 from gateway.core.stored_file import StoredFile
 from gateway.knowledge.document import Document, read_file, write_document
 from gateway.knowledge.settings import CollectionSettings
@@ -132,6 +132,8 @@ class Loader:
             return await self._library.put(store.id, FILES, await self.document(file), file.chunking)
         except NotFound as gone:
             await self._files.failed(file, "invalid_file", gone.message)
+        except UnreadableDocument as bad:
+            await self._files.failed(file, bad.code, bad.message)
         except GatewayError as fault:
             await self._not_now(file, fault)
         return None
@@ -160,5 +162,5 @@ class Loader:
 
 
 def _document(stored: StoredFile, content: bytes, file: StoreFile) -> Document:
-    read = read_file(stored.filename, content)
+    read = read_file(stored.id, content, name=stored.filename)
     return write_document(stored.id, read.title, read.text, attributes=file.attributes, filename=stored.filename)
