@@ -35,8 +35,8 @@ from gateway.identity.store import Team
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.opened import open_store
 from gateway.knowledge.polling import SourceRecords
-from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.bookkeeping import Bookkeeping
@@ -140,7 +140,7 @@ class Gateway:
 
     def _make_library(self) -> Library:
         return Library(
-            SqliteStore(self.settings.data / "knowledge.db"),
+            open_store(self.settings),
             collections_of(self.loaded),
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),

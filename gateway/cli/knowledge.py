@@ -17,11 +17,13 @@ def register(app: App) -> None:
     app.command(group)
 
 
-def _library(policies: Path | None) -> Any:
+async def _library(policies: Path | None) -> Any:
     """A library over the collections of knowledge.yaml, and the poster to close after use."""
     from gateway.core.settings import environment
+    from gateway.db.engine import Database
+    from gateway.db.schema import upgrade
+    from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
-    from gateway.knowledge.stores.sqlite import SqliteStore
     from gateway.knowledge.sync import Library
     from gateway.live import collections_of, embedders_of, load_all
     from gateway.upstream.post import JsonPoster
@@ -30,9 +32,15 @@ def _library(policies: Path | None) -> Any:
     loaded = load_all(found.policies)
     poster = JsonPoster()
     make_data_folder(found)
-    store = SqliteStore(found.data / "knowledge.db")
+    if found.has_knowledge_in_database and found.migrates:
+        database = Database(found.database_url)
+        try:
+            await upgrade(database)
+        finally:
+            await database.close()
     embedders = embedders_of(loaded, environment(), poster.post)
-    return Library(store, collections_of(loaded), embedders, records=SourceRecords(found.data / "sources.json")), poster
+    records = SourceRecords(found.data / "sources.json")
+    return Library(open_store(found), collections_of(loaded), embedders, records=records), poster
 
 
 def add(
@@ -64,11 +72,13 @@ def add(
 
 def sync(name: str | None = None, *, policies: Path | None = None, json: bool = False) -> int:
     """Brings one collection or all up to date with their sources; exit 1 when a document could not be read."""
+    from gateway.cli.progress import progress_of
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
-            return await library.sync(name)
+            with progress_of(is_shown=not json) as progress:
+                return await library.sync(name, progress)
         finally:
             await library.close()
             await poster.close()
@@ -88,18 +98,20 @@ def status(*, policies: Path | None = None, json: bool = False) -> None:
     import msgspec
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
-            return await library.status(), library.sources()
+            return await library.status(), library.sources(), await library.note()
         finally:
             await library.close()
             await poster.close()
 
-    found, sources = run(work())
+    found, sources, note = run(work())
     if json:
         of = {one.name: [each for each in sources if each.collection == one.name] for one in found}
         print_json([msgspec.to_builtins(one) | {"sources": of[one.name]} for one in found])
         return
+    if note:
+        say(note)
     rows = [(one.name, one.documents, one.chunks, ", ".join(one.teams) or "nobody") for one in found]
     print_table(("collection", "documents", "chunks", "read by"), rows, frozenset({"documents", "chunks"}))
     lines = [
@@ -125,7 +137,7 @@ def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | 
     """Shows what a collection holds for a text, as a team would see it; exit 1 when that is nothing."""
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
             return await library.search(text, [name], team, limit)
         finally:

@@ -1,4 +1,4 @@
-"""How words and vectors become one order."""
+"""How what words say and what vectors say become one order."""
 
 from typing import Literal
 

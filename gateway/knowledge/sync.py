@@ -238,6 +238,10 @@ class Library:
         finally:
             await poller.close()
 
+    async def note(self) -> str:
+        """What an operator should know of the store as it stands; "" when there is nothing."""
+        return await self._store.note()
+
     async def watch(self) -> None:
         """Keeps all collections like their folders and files until `close` or cancellation.
 
