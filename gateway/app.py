@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -18,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.beside import Beside, kept_up
 from gateway.core.call import Call, Principal
 from gateway.core.clock import Clock, month_start, utc_month
-from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
+from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
@@ -27,6 +26,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
 from gateway.http.proxy import Proxy
@@ -36,6 +36,7 @@ from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.opened import open_store
+from gateway.knowledge.polling import SourceRecords
 from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.bookkeeping import Bookkeeping
@@ -50,6 +51,7 @@ from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
 from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.shadow import Shadows
+from gateway.tuning.keeping import keep_prepared
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
 from gateway.upstream.organization import Accounts
@@ -61,7 +63,6 @@ from gateway.upstream.upstreams import Upstream, Upstreams
 
 POLL_SECONDS = 0.25
 BUDGET_SECONDS = 1.0
-EXAMPLES_AGAIN_SECONDS = 15.0
 # What the database's drivers raise when it is away.
 AWAY = (SQLAlchemyError, OSError)
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -114,12 +115,10 @@ class Gateway:
             self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
+        self.shelf = self._make_shelf()
+        models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
-            self.pipeline,
-            Models(self.keys, self.pipeline, self.upstreams, self.clock),
-            self.call_log,
-            self.clock,
-            settings.max_body_bytes,
+            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
         )
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
@@ -145,7 +144,14 @@ class Gateway:
             collections_of(self.loaded),
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
+            records=SourceRecords(self.settings.data / "sources.json"),
         )
+
+    def _make_shelf(self) -> Shelf:
+        def embedder() -> str | None:
+            return self.loaded.rulebook.knowledge.vector_stores.embedder
+
+        return Shelf(self.database, self.library, self.keys, self._embedded, embedder, self.clock)
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
@@ -193,7 +199,7 @@ class Gateway:
         """Brings the database up to date, books what a dead process left, loads keys and budgets."""
         if self.settings.migrates:
             await upgrade(self.database)
-        await self._declare_teams()
+        await self._declare()
         await self.shipper.recover()
         await self.bookkeeping.watch.start()
         await self.known.load()
@@ -206,12 +212,15 @@ class Gateway:
         self._task("gauges", self._tick)
         for name, work in self.bookkeeping.watch.works(AWAY):
             self._task(name, work)
-        self._task("examples", self._prepare_tasks)
+        self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
+        for name, work in self.shelf.works(sweeps=self._worker == 0):
+            self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
-                await self.library.sync()
+                await self.library.sync(is_local=True)
             self._task("library", self.library.watch)
+            self._task("sources", self.library.poll)
         self.beside.start()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -275,7 +284,7 @@ class Gateway:
         self._announce(loaded)
         log.info("policy_loaded", extra={"fields": {"hash": loaded.texts.hash}})
         with contextlib.suppress(SQLAlchemyError, OSError):
-            await self._declare_teams()
+            await self._declare()
         return []
 
     async def _read_anew(self) -> Fresh | None:
@@ -324,26 +333,19 @@ class Gateway:
         for line, moment in shutdowns(loaded).items():
             on.shutdown.labels(line).set(moment)
 
-    async def _declare_teams(self) -> None:
+    async def _declare(self) -> None:
+        """What the policy files name, the database knows too."""
+        await self.shelf.declare({one.name: one.title for one in collections_of(self.loaded)})
         for name, entry in self.loaded.rulebook.teams.teams.items():
             limit = None if entry.monthly_budget_usd is None else nano_from_usd(str(entry.monthly_budget_usd))
             organisation = entry.organisation or ""
             await self.identity.declare_team(name, entry.title, limit, organisation=organisation, actor="policy")
 
-    async def _prepare_tasks(self) -> None:
-        """Has the examples of training files embedded, those of each policy anew; words serve until then."""
-        while True:
-            self._replaced.clear()
-            tasks = self.paths.lookups.tasks
-            try:
-                await tasks.prepare(partial(self._example_embedded, tasks))
-                await self._replaced.wait()
-            except (GatewayError, ValueError, OSError) as fault:
-                log.warning("examples_not_embedded", extra={"fields": {"error": str(fault)[:200]}})
-                await asyncio.sleep(EXAMPLES_AGAIN_SECONDS)
+    async def _prepare_examples(self) -> None:
+        def booked(tasks: Tasks, tokens: int | None) -> None:
+            self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
 
-    def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
-        self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
+        await keep_prepared(lambda: self.paths.lookups.tasks, self._replaced, booked)
 
     def _kept_budgets(self) -> bytes:
         return self.bookkeeping.watch.kept()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
+import msgspec
+
 from gateway.core.clock import utc_day
 from gateway.core.document import validate
 from gateway.core.errors import BadConfiguration
@@ -15,10 +17,12 @@ from gateway.knowledge.embedders.onnx_directory import OnnxEmbedder
 from gateway.knowledge.embedders.openai_api import OpenAiEmbedder, PostJson
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, OnnxSettings, SourceSettings
+from gateway.knowledge.sources import KINDS
 from gateway.policy.explain import failing_tests
 from gateway.policy.knowledge_file import OnnxEmbedderEntry, UpstreamEmbedderEntry
 from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
 from gateway.policy.routing_file import RoutingFile
+from gateway.policy.sources_file import SECRETS, GitEntry, LocalEntry, SourceEntry, is_folder, seconds_of
 from gateway.policy.warnings import Files, Known, Warned, warnings_of
 from gateway.pricing.overlay import PriceOverlay
 from gateway.pricing.table import PriceTable, table_from
@@ -50,6 +54,7 @@ def load_all(folder: Path, environment: Mapping[str, str] | None = None) -> Load
         rulebook = load(texts)
         faults += _failures(texts, rulebook)
         faults += _missing_secrets(texts, rulebook, environment)
+        faults += _source_faults(texts, rulebook, environment)
     except BadConfiguration as bad:
         faults += bad.faults
     try:
@@ -81,6 +86,24 @@ def _missing_secrets(texts: Texts, rulebook: Rulebook, environment: Mapping[str,
                 yield document_of(texts, "models.yaml").fault(("upstreams", name, key), fault)
 
 
+def _source_faults(texts: Texts, rulebook: Rulebook, environment: Mapping[str, str] | None) -> Iterator[str]:
+    """Secrets that are missing, and sources that stand twice: each keeps what it knows under its kind and place."""
+    document = document_of(texts, "knowledge.yaml")
+    for name, collection in rulebook.knowledge.collections.items():
+        keys: set[str] = set()
+        for number, entry in enumerate(collection.sources):
+            place = ("collections", name, "sources", number)
+            key = source_of(entry, Path(texts.folder)).key
+            if key in keys:
+                yield document.fault(place, f"source {key!r} stands twice in {name!r}.")
+            keys.add(key)
+            for word in SECRETS if environment is not None else ():
+                faults: list[str] = []
+                secret(getattr(entry, word, None), environment or {}, faults, f"source of {name!r}: {word}")
+                for fault in faults:
+                    yield document.fault((*place, word), fault)
+
+
 def signature(folder: Path, others: Iterable[Path] = ()) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file of the folder does, or one of the others: names, sizes, times."""
     found = []
@@ -100,16 +123,24 @@ def collections_of(loaded: Loaded) -> list[CollectionSettings]:
         CollectionSettings(
             name=name,
             title=entry.title,
-            sources=tuple(
-                SourceSettings(source.kind, str((folder / source.path).resolve()), tuple(source.include))
-                for source in entry.sources
-            ),
+            sources=tuple(source_of(source, folder) for source in entry.sources),
             teams=tuple(entry.teams),
             embedder=entry.embedder,
             model=entry.model,
         )
         for name, entry in loaded.rulebook.knowledge.collections.items()
     ]
+
+
+def source_of(entry: SourceEntry, folder: Path) -> SourceSettings:
+    """A source as its connector takes it: the entry's keys by their names, its place as `path`."""
+    written = entry.model_dump(exclude_none=True)
+    if "every" in written:
+        written["every_seconds"] = seconds_of(written.pop("every"))
+    place = written.pop("url", None) or written["path"]
+    if isinstance(entry, LocalEntry) or (isinstance(entry, GitEntry) and is_folder(place)):
+        place = str((folder / place).resolve())
+    return msgspec.convert(written | {"path": place}, KINDS[entry.kind].settings)
 
 
 def embedders_of(

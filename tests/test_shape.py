@@ -26,6 +26,7 @@ RANKS = {
     "upstream": 2,
     "offline": 2,
     "identity": 3,
+    "files": 3,
     "ledger": 3,
     "knowledge": 3,
     "tuning": 3,
@@ -52,7 +53,7 @@ ABOVE_ITS_EQUAL = {("pipeline", "relay"), ("pipeline", "explained"), ("pipeline"
 HOMES = {
     "litestar": ("http/", "app.py"),
     "httptools": ("upstream/",),
-    "httpx2": ("upstream/", "knowledge/connectors/"),
+    "httpx2": ("upstream/", "knowledge/remote/"),
     "openai": (),
     "sqlmodel": ("db/", "tables.py", "store.py"),
     "sqlalchemy": ("db/", "tables.py", "store.py"),
@@ -94,6 +95,7 @@ BROAD = {
     "upstream/httpx_transport.py": "a cancelled wait ends its task, then goes on raising",
     "upstream/reply.py": "a cancelled reader closes its connection, then goes on raising",
     "knowledge/embedders/onnx_directory.py": "the model's and the tokenizer's library raise bare Exceptions",
+    "knowledge/unpack.py": "whatever a hostile file makes a parser raise is an answer about that file",
     "knowledge/stores/sqlite.py": "a transaction that fails is rolled back, then goes on raising",
 }
 # Who may see rows beside a package's own store.

@@ -1,7 +1,7 @@
 """`gateway knowledge`: collections and their sources."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cyclopts import App
 
@@ -23,6 +23,7 @@ async def _library(policies: Path | None) -> Any:
     from gateway.db.engine import Database
     from gateway.db.schema import upgrade
     from gateway.knowledge.opened import open_store
+    from gateway.knowledge.polling import SourceRecords
     from gateway.knowledge.sync import Library
     from gateway.live import collections_of, embedders_of, load_all
     from gateway.upstream.post import JsonPoster
@@ -37,28 +38,33 @@ async def _library(policies: Path | None) -> Any:
             await upgrade(database)
         finally:
             await database.close()
-    return Library(open_store(found), collections_of(loaded), embedders_of(loaded, environment(), poster.post)), poster
+    embedders = embedders_of(loaded, environment(), poster.post)
+    records = SourceRecords(found.data / "sources.json")
+    return Library(open_store(found), collections_of(loaded), embedders, records=records), poster
 
 
 def add(
     name: str,
-    source: Path,
+    source: str,
     *,
+    kind: Literal["folder", "jsonl", "git", "website"] | None = None,
     team: list[str] | None = None,
     model: str | None = None,
     title: str = "",
     policies: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Adds a collection of a folder (Markdown, HTML, JSONL) or a JSONL file to knowledge.yaml, and loads it.
+    """Adds a collection to knowledge.yaml and loads it: a folder, a JSONL file, a Git repository or a website.
 
+    kind: `git` or `website` for an address that could be either; other kinds of places are written by hand.
     team: who may read it, may be repeated; `*` is everyone, and without one nobody may.
     model: what answers callers who ask for `kb/<name>`.
     """
-    from gateway.cli.knowledge_edit import add_collection
+    from gateway.cli.knowledge_edit import add_collection, source_entry
 
     found = settings(policies=policies)
-    add_collection(found.policies / "knowledge.yaml", name, source.resolve(), team or [], model, title)
+    entry = source_entry(source, kind)
+    add_collection(found.policies / "knowledge.yaml", name, entry, team or [], model, title)
     if not team:
         say(f"No team may read {name!r} yet: name some with --team, or edit `teams:` in knowledge.yaml.")
     return sync(name, policies=policies, json=json)
@@ -88,24 +94,43 @@ def sync(name: str | None = None, *, policies: Path | None = None, json: bool = 
 
 
 def status(*, policies: Path | None = None, json: bool = False) -> None:
-    """Lists collections: documents, chunks, last sync, faults."""
+    """Lists collections with their documents and chunks, and sources: last and next pass, documents, faults."""
+    import msgspec
 
     async def work() -> Any:
         library, poster = await _library(policies)
         try:
-            return await library.status(), await library.note()
+            return await library.status(), library.sources(), await library.note()
         finally:
             await library.close()
             await poster.close()
 
-    found, note = run(work())
+    found, sources, note = run(work())
     if json:
-        print_json(found)
+        of = {one.name: [each for each in sources if each.collection == one.name] for one in found}
+        print_json([msgspec.to_builtins(one) | {"sources": of[one.name]} for one in found])
         return
     if note:
         say(note)
     rows = [(one.name, one.documents, one.chunks, ", ".join(one.teams) or "nobody") for one in found]
     print_table(("collection", "documents", "chunks", "read by"), rows, frozenset({"documents", "chunks"}))
+    lines = [
+        (one.collection, one.kind, one.place, _time(one.record.success_at), _time(one.record.next_at, "watched"), count)
+        for one in sources
+        for count in ["" if one.record.documents is None else one.record.documents]
+    ]
+    print_table(
+        ("collection", "kind", "source", "last whole pass", "next", "documents"), lines, frozenset({"documents"})
+    )
+    for one in sources:
+        for fault in one.record.faults:
+            say(f"{one.collection}: {fault}")
+
+
+def _time(moment: float | None, never: str = "never") -> str:
+    from datetime import UTC, datetime
+
+    return never if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | None = None, json: bool = False) -> int:

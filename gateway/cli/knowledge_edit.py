@@ -1,5 +1,6 @@
 """Adds a collection to knowledge.yaml without touching what people wrote there."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -11,22 +12,38 @@ from gateway.policy.knowledge_file import KnowledgeFile
 HEAD = "collections:\n"
 
 
-def add_collection(path: Path, name: str, source: Path, teams: list[str], model: str | None, title: str) -> None:
+def source_entry(source: str, kind: str | None) -> dict[str, str]:
+    """What stands in knowledge.yaml for a folder, a file, a repository or a website. Raises NotFound.
+
+    kind: None goes by the look of it: `.git` at its end is a repository, another address a website.
+    """
+    is_address = "://" in source or re.match(r"[\w.-]+@[\w.-]+:", source) is not None
+    if is_address:
+        is_git = not source.startswith("http") or source.endswith(".git")
+        return {"kind": kind or ("git" if is_git else "website"), "url": source}
+    place = Path(source).resolve()
+    if not place.exists():
+        raise NotFound(f"{place}: no such file or folder.")
+    if kind == "git":
+        return {"kind": "git", "url": str(place)}
+    return {"kind": kind or ("folder" if place.is_dir() else "jsonl"), "path": str(place)}
+
+
+def add_collection(
+    path: Path, name: str, source: dict[str, str], teams: list[str], model: str | None, title: str
+) -> None:
     """Writes the collection in, under `collections:`; comments and order of the rest stay.
 
-    Raises NotFound for a source that is not there, Conflict for a name that is taken by another source,
-    BadConfiguration when the file would not be good afterwards (it is left as it was).
+    Raises Conflict for a name that is taken by another source, BadConfiguration when the file would not be good
+    afterwards (it is left as it was).
     """
-    if not source.exists():
-        raise NotFound(f"{source}: no such file or folder.")
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     known = validate(read_document(before, str(path)), KnowledgeFile).collections.get(name)
-    kind = "folder" if source.is_dir() else "jsonl"
     if known is not None:
-        if [one.path for one in known.sources] == [str(source)]:
+        if [one.model_dump(include=set(source)) for one in known.sources] == [source]:
             return
         raise Conflict(f"Collection {name!r} is in {path.name} already, with other sources; edit it there.")
-    entry: dict[str, object] = {"sources": [{"kind": kind, "path": str(source)}], "teams": teams}
+    entry: dict[str, object] = {"sources": [source], "teams": teams}
     if title:
         entry["title"] = title
     if model:

@@ -69,6 +69,18 @@ class Conflict(GatewayError):
     status, kind, code = 409, "invalid_request_error", "conflict"
 
 
+class UnreadableDocument(GatewayError):
+    """A file whose kind is known and whose bytes are not of it, or ask for more room or time than is given."""
+
+    status, kind, code = 400, "invalid_request_error", "invalid_file"
+
+
+class UnsupportedDocument(UnreadableDocument):
+    """A file of a kind that nobody here reads."""
+
+    status, kind, code = 400, "invalid_request_error", "unsupported_file"
+
+
 class BodyTooLarge(GatewayError):
     status, kind, code = 413, "invalid_request_error", "request_too_large"
 

@@ -1,6 +1,9 @@
-"""A document, and reading one from Markdown, HTML, plain text or a line of JSONL."""
+"""A document, and reading one from a file: Markdown, HTML, PDF, DOCX, CSV, plain text, or a line of JSONL."""
 
+import csv
 import hashlib
+import io
+import mimetypes
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -9,12 +12,41 @@ import msgspec
 from bs4 import BeautifulSoup, ParserRejectedMarkup
 from markdownify import MarkdownConverter
 
+from gateway.core.errors import UnreadableDocument, UnsupportedDocument
 from gateway.core.facts import Attributes
 from gateway.core.values import Value
+from gateway.knowledge.packed import unpack
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 HTML_SUFFIXES = (".html", ".htm")
 TEXT_SUFFIXES = (".txt",)
+PACKED_SUFFIXES = (".pdf", ".docx")
+CSV_SUFFIXES = (".csv", ".tsv")
+# What a folder or repository is searched for unless its source names other files.
+USUAL_SUFFIXES = (*MARKDOWN_SUFFIXES, *HTML_SUFFIXES, *TEXT_SUFFIXES, *PACKED_SUFFIXES, *CSV_SUFFIXES)
+# Read as they stand, when they are UTF-8: source code, configuration, data that people write.
+_PLAIN = """
+.adoc .bash .bat .bib .c .cc .cfg .conf .cpp .cs .css .cxx .dart .diff .env .erl .ex .exs .fish .go .gql .graphql
+.gradle .groovy .h .hcl .hpp .hs .ini .java .jl .js .json .json5 .jsonl .jsx .kt .kts .less .log .lua .m .mdx .mjs
+.ml .nix .org .patch .php .pl .po .properties .proto .ps1 .py .pyi .r .rb .rs .rst .sass .scala .scss .sh .sql .srt
+.svelte .swift .tex .text .textile .tf .toml .ts .tsx .vtt .vue .wiki .xml .yaml .yml .zig .zsh
+"""
+PLAIN_SUFFIXES = frozenset(_PLAIN.split())
+MOST_ROWS = 100_000
+
+# Where a MIME type says more than the name does; a type that is not here leaves the name to decide.
+_BY_TYPE = {
+    "application/json": ".json",
+    "application/pdf": ".pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/xhtml+xml": ".html",
+    "text/csv": ".csv",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/tab-separated-values": ".tsv",
+    "text/plain": ".txt",
+    "text/x-markdown": ".md",
+}
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
@@ -42,7 +74,10 @@ class Document(Value, frozen=True):
 
 
 class _Line(msgspec.Struct):
-    """A JSONL line: only these keys are read, `id` before `_id`, `text` before `content` before `body`."""
+    """A JSONL line: only these keys are read, `id` before `_id`, `text` before `content` before `body`.
+
+    A ticket may have its text as `question` and `resolution`.
+    """
 
     id: str | int | None = None
     _id: str | int | None = None
@@ -51,6 +86,8 @@ class _Line(msgspec.Struct):
     content: str | None = None
     body: str | None = None
     url: str | None = None
+    question: str | None = None
+    resolution: str | None = None
 
 
 _read_line = msgspec.json.Decoder(_Line).decode
@@ -78,15 +115,73 @@ def write_document(
     return Document(identity, name, plain, url, digest[:16], ordered, filename, readers)
 
 
-def read_file(identity: str, data: bytes, url: str | None = None) -> Document:
-    """A document from a file's bytes, read by the suffix of `identity`. Bad bytes become U+FFFD."""
-    suffix = PurePosixPath(identity).suffix.lower()
+def read_file(
+    identity: str, data: bytes, url: str | None = None, *, mime: str | None = None, name: str | None = None
+) -> Document:
+    """A document from a file's bytes; PDF and DOCX take a process and some 0.3 s, so call it in a thread.
+
+    What it is, the suffix of `name` says, or of `identity` without one, and `mime` where that suffix says nothing.
+    Of Markdown, HTML, text and CSV bad bytes become U+FFFD; source code and data are taken when they are UTF-8.
+    Raises UnsupportedDocument for other kinds, UnreadableDocument for a file that is not what its name says.
+    """
+    called = name or identity
+    suffix = _suffix(called, mime)
     if suffix in HTML_SUFFIXES:
         return read_html(identity, data, url)
-    text = _decode(data)
+    if suffix in PACKED_SUFFIXES:
+        found = unpack("pdf" if suffix == ".pdf" else "docx", data)
+        return write_document(identity, found.title or _file_title(called), found.text, url)
     if suffix in MARKDOWN_SUFFIXES:
-        return read_markdown(identity, text, url)
-    return write_document(identity, _file_title(identity), text, url)
+        return read_markdown(identity, _decode(data), url)
+    if suffix in CSV_SUFFIXES:
+        return write_document(identity, _file_title(called), _rows(data, suffix), url)
+    if suffix in TEXT_SUFFIXES:
+        if b"\0" in data[:8192] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UnreadableDocument(f"{called!r} is not text: there are zero bytes in it.")
+        return write_document(identity, _file_title(called), _decode(data), url)
+    if suffix not in PLAIN_SUFFIXES and not (mime or "").startswith("text/"):
+        raise UnsupportedDocument(f"{called!r} is of a kind that is not read ({suffix or mime or 'no suffix'}).")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableDocument(f"{called!r} is not UTF-8 text.") from None
+    if "\0" in text:
+        raise UnreadableDocument(f"{called!r} is not text: there are zero bytes in it.")
+    return write_document(identity, _file_title(called), text, url)
+
+
+def _suffix(name: str, mime: str | None) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in USUAL_SUFFIXES or suffix in PLAIN_SUFFIXES:
+        return suffix
+    kind = (mime or "").partition(";")[0].strip().lower()
+    return _BY_TYPE.get(kind) or (mimetypes.guess_extension(kind) if kind else None) or suffix
+
+
+def _rows(data: bytes, suffix: str) -> str:
+    """A paragraph for each row, each value behind its column's name: a chunk cut out of a table says what it holds."""
+    text = _decode(data)
+    try:
+        delimiter = "\t" if suffix == ".tsv" else csv.Sniffer().sniff(text[:8192], ",;\t|").delimiter
+    except csv.Error:
+        delimiter = ","
+    paragraphs: list[str] = []
+    head: list[str] | None = None
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            values = [" ".join(value.split()) for value in row]
+            if head is None:
+                head = values if any(values) else None
+                continue
+            names = [*head, *(f"column {number}" for number in range(len(head) + 1, len(values) + 1))]
+            told = [f"{name}: {value}" if name else value for name, value in zip(names, values, strict=False) if value]
+            if told:
+                paragraphs.append("; ".join(told))
+            if len(paragraphs) > MOST_ROWS:
+                raise UnreadableDocument(f"This table has more than {MOST_ROWS} rows.")
+    except csv.Error as fault:
+        raise UnreadableDocument(f"This table cannot be read: {fault}.") from None
+    return "\n\n".join(paragraphs or ([", ".join(head)] if head else []))
 
 
 def read_markdown(identity: str, text: str, url: str | None = None) -> Document:
@@ -127,13 +222,19 @@ def read_jsonl(where: str, lines: Iterable[bytes], first_line: int = 1, prefix: 
             yield f"{where}:{number}: not a document: {fault}"
             continue
         identity = found.id if found.id is not None else found._id  # noqa: SLF001 - the data's own key
-        text = found.text or found.content or found.body
+        text = found.text or found.content or found.body or ticket_text(found.question, found.resolution)
         if identity in {None, ""}:
             yield f"{where}:{number}: no `id` or `_id`; each line needs one."
         elif not text or not text.strip():
             yield f"{where}:{number}: no `text`, `content` or `body` in {identity!r}."
         else:
             yield write_document(f"{prefix}{identity}", found.title or str(identity), text, found.url)
+
+
+def ticket_text(question: str | None, resolution: str | None) -> str:
+    """A ticket as Markdown; "" when its question or its resolution is missing: half of one answers nobody."""
+    asked, solved = (question or "").strip(), (resolution or "").strip()
+    return f"## Question\n\n{asked}\n\n## Resolution\n\n{solved}" if asked and solved else ""
 
 
 def _file_title(identity: str) -> str:

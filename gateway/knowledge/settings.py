@@ -1,29 +1,52 @@
 """What `policies/knowledge.yaml` says, as values: collections, their sources, who reads them, embedders."""
 
-from typing import Literal
+import hashlib
+
+import msgspec
 
 from gateway.core.values import Value
 
 EVERYONE = "*"
-
-SourceKind = Literal["folder", "jsonl"]
+# What says how often and with which key a source is asked, and not what is taken from it.
+_NOT_CONTENT = ("every_seconds", "requests_per_second", "token", "username", "credentials", "private_network")
 
 
 class SourceSettings(Value, frozen=True):
-    """One place that documents come from.
+    """One place that documents come from. Each connector that needs more has settings of its own below this.
 
-    path: a folder (searched through) or one JSONL file. include: glob patterns on the path below the
-    folder, such as `policies/*.md`; empty takes every file of a known kind.
+    kind: the connector's file name. path: the place as its connector reads it: a folder, a file, a URL.
+    include: glob patterns on ids, such as `policies/*.md`; empty takes every file of a usual kind.
+    every_seconds: how often a remote source is asked; None for a folder or file, which is watched.
     """
 
-    kind: SourceKind
+    kind: str
     path: str
     include: tuple[str, ...] = ()
+    every_seconds: float | None = None
 
     @property
     def key(self) -> str:
         """The source's name inside its collection; it changes when the place changes."""
         return f"{self.kind}:{self.path}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every setting that decides what is taken: 12 hex digits."""
+        told = {key: value for key, value in msgspec.to_builtins(self).items() if key not in _NOT_CONTENT}
+        return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()[:12]
+
+
+class RemoteSettings(SourceSettings, frozen=True, kw_only=True):
+    """A place that is asked over HTTP; path: its URL, without a slash at the end.
+
+    restricted: the teams that read what is restricted at the source; None leaves such documents out.
+    private_network: whether the host's name may lead to an address that is not public.
+    """
+
+    every_seconds: float | None = 300.0
+    requests_per_second: float = 10.0
+    restricted: tuple[str, ...] | None = None
+    private_network: bool = False
 
 
 class EmbedderSettings(Value, frozen=True):
@@ -61,3 +84,13 @@ class CollectionSettings(Value, frozen=True):
     def readable_by(self, team: str) -> bool:
         """Whether this team may see that the collection exists."""
         return team in self.teams or EVERYONE in self.teams
+
+
+class CollectionStatus(Value, frozen=True):
+    """How many documents and chunks a collection holds, and the teams that may read it."""
+
+    name: str
+    title: str
+    documents: int
+    chunks: int
+    teams: tuple[str, ...]

@@ -4,27 +4,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
 from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
 from gateway.core.facts import Evidence, KnowledgeSignal
-from gateway.core.values import Value
-from gateway.knowledge.connectors import Connector
-from gateway.knowledge.connectors.folder import FolderConnector
-from gateway.knowledge.connectors.jsonl import JsonlConnector
+from gateway.knowledge.chunks import Chunking, cut
 from gateway.knowledge.distinct import distinct
+from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.filters import Filter
 from gateway.knowledge.fusion import CONVEX, Fusion
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
 from gateway.knowledge.measure import Measured, evidence
+from gateway.knowledge.polling import Observed, Poller, SourceRecord, SourceRecords, SourceStatus, after_pass
 from gateway.knowledge.probes import Probing
-from gateway.knowledge.settings import CollectionSettings, SourceSettings
-from gateway.knowledge.stores import Ask, Found, Store
+from gateway.knowledge.settings import CollectionSettings, CollectionStatus, SourceSettings
+from gateway.knowledge.sources import connector_of, is_polled
+from gateway.knowledge.stores import Ask, Entry, Found, Store
 from gateway.knowledge.watch import notice
 from gateway.knowledge.workers import Workers
 
@@ -33,30 +32,15 @@ MOST_QUESTION_CHARACTERS = 20_000
 
 _log = logging.getLogger(__name__)
 
-_CONNECTORS: dict[str, Callable[[SourceSettings], Connector]] = {
-    "folder": FolderConnector,
-    "jsonl": JsonlConnector,
-}
-
 
 def _not_booked(_use: EmbeddingUse) -> None:
     """Where nobody asks what embedding costs."""
 
 
-class CollectionStatus(Value, frozen=True):
-    """How many documents and chunks a collection holds, and the teams that may read it."""
-
-    name: str
-    title: str
-    documents: int
-    chunks: int
-    teams: tuple[str, ...]
-
-
 class Library:
     """Collections over one store. All methods belong to one event loop.
 
-    embedders: by the names that collections use. booked: told of every use of an embedder.
+    embedders: by the names that collections use. booked: told of every use of an embedder. records: how passes went.
     """
 
     def __init__(
@@ -67,9 +51,11 @@ class Library:
         *,
         booked: Callable[[EmbeddingUse], None] = _not_booked,
         wall: Callable[[], float] = time.time,
+        records: SourceRecords | None = None,
     ) -> None:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
+        self._made: dict[str, CollectionSettings] = {}
         self._probing = Probing(store, embedders)
         self._booked = booked
         self._wall = wall
@@ -77,8 +63,11 @@ class Library:
         self.passed: dict[str, float] = {}
         self._workers = Workers()
         self._ingest = Ingest(store, self._workers, wall, booked)
+        self._records = records or SourceRecords()
+        # By collection what is between sources, by `collection:source` a pass: none waits for another's network.
         self._locks: dict[str, asyncio.Lock] = {}
         self._replaced = asyncio.Event()
+        self._polled = asyncio.Event()
         self._closed = False
         self._stamps: dict[str, tuple[int, int]] = {}
         self._faults: dict[str, tuple[str, ...]] = {}
@@ -103,16 +92,23 @@ class Library:
         if embedders is not None:
             self._probing.embedders = dict(embedders)
         self._replaced.set()
+        self._polled.set()
 
-    async def sync(self, collection: str | None = None, progress: Progress | None = None) -> SyncReport:
-        """Makes one collection or all like their sources. Raises NotFound, KnowledgeUnavailable."""
+    async def sync(
+        self, collection: str | None = None, progress: Progress | None = None, *, is_local: bool = False
+    ) -> SyncReport:
+        """Makes one collection or all like their sources. is_local: those on a network are left to `poll`.
+
+        Raises NotFound, KnowledgeUnavailable.
+        """
         if collection is not None and collection not in self._collections:
             raise NotFound(f"There is no collection {collection!r}.")
         report = SyncReport()
         for name in (collection,) if collection is not None else tuple(self._collections):
             settings = self._collections.get(name)
             if settings is not None:
-                report = report.plus(await self._sync(settings, settings.sources, progress))
+                sources = [source for source in settings.sources if not (is_local and is_polled(source))]
+                report = report.plus(await self._sync(settings, sources, progress, waits=True))
         return report
 
     async def search(
@@ -180,6 +176,41 @@ class Library:
         embedders = sorted({settings.embedder or "" for settings in permitted})
         return (",".join(embedders) if has_meaning else ""), told
 
+    def know(self, settings: CollectionSettings) -> None:
+        """Makes a collection known that is not in the settings: one that a caller made, without sources of its own."""
+        self._made[settings.name] = settings
+
+    def is_configured(self, collection: str) -> bool:
+        """Whether the settings name this collection: its documents are its sources' affair."""
+        return collection in self._collections
+
+    async def put(self, collection: str, source: str, document: Document, chunking: Chunking | None = None) -> int:
+        """Puts one document into a collection, or in the place of its older version; the bytes of its chunks."""
+        chunks = await self._workers.run(cut, document, chunking)
+        await self._store.put(collection, source, (Entry(document, chunks),))
+        return sum(len(chunk.text.encode(errors="replace")) for chunk in chunks)
+
+    async def remove(self, collection: str, source: str, document: str) -> None:
+        """Takes one document out: no search that begins after this finds it."""
+        await self._store.remove(collection, source, document)
+
+    async def empty(self, collection: str) -> None:
+        """Takes everything out of a collection."""
+        await self._store.keep_sources(collection, ())
+
+    async def embed(self, collection: str) -> tuple[str, ...]:
+        """Gives vectors to all chunks of a collection that have none, if it has an embedder; what went wrong."""
+        settings = self._found_settings(collection)
+        embedder = self._probing.embedders.get(settings.embedder or "") if settings is not None else None
+        if embedder is None:
+            return ()
+        faults = await self._ingest.embed(collection, embedder)
+        self._probing.forget()
+        return faults
+
+    def _found_settings(self, name: str) -> CollectionSettings | None:
+        return self._collections.get(name) or self._made.get(name)
+
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
         counts = await self._store.counts()
@@ -188,12 +219,31 @@ class Library:
             for name, settings in self._collections.items()
         )
 
+    def sources(self) -> tuple[SourceStatus, ...]:
+        """How the passes over each source went, in the order of the settings."""
+        return tuple(
+            SourceStatus(settings.name, source.kind, source.path, self._records.get(f"{settings.name}:{source.key}"))
+            for settings in self._collections.values()
+            for source in settings.sources
+        )
+
+    async def poll(self) -> None:
+        """Asks remote sources, each at its own pace, until `close` or cancellation; `watch` waits for none of them."""
+        poller = Poller(self._poll_one, self._due_at, self._wall)
+        try:
+            while not self._closed:
+                self._polled.clear()
+                await poller.replace(self._collections.values())
+                await self._polled.wait()
+        finally:
+            await poller.close()
+
     async def note(self) -> str:
         """What an operator should know of the store as it stands; "" when there is nothing."""
         return await self._store.note()
 
     async def watch(self) -> None:
-        """Keeps all collections like their sources until `close` or cancellation.
+        """Keeps all collections like their folders and files until `close` or cancellation.
 
         A saved file is searchable some 100 ms later. Everything is compared once at the start and every half
         minute; a store or file that fails is logged and tried again then.
@@ -211,10 +261,11 @@ class Library:
                     break
 
     async def close(self) -> None:
-        """Ends `watch`, waits for passes and searches in hand, then closes the store."""
+        """Ends `watch` and `poll`, waits for passes and searches in hand, then closes the store."""
         self._closed = True
         self._replaced.set()
-        for lock in self._locks.values():  # A pass that holds one ends whole; none begins any more.
+        self._polled.set()
+        for lock in tuple(self._locks.values()):  # A pass that holds one ends whole; none begins any more.
             async with lock:
                 pass
         await self._workers.finish()
@@ -224,7 +275,7 @@ class Library:
         return [
             settings
             for name in dict.fromkeys(collections)
-            if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
+            if (settings := self._found_settings(name)) is not None and settings.readable_by(team)
         ]
 
     async def _found(self, ask: Ask) -> Found:
@@ -239,26 +290,72 @@ class Library:
         settings: CollectionSettings,
         sources: Iterable[SourceSettings],
         progress: Progress | None = None,
+        *,
+        waits: bool = False,
     ) -> SyncReport:
-        """Passes over some sources of a collection; one pass at a time."""
+        """Passes over some sources of a collection; over one source one pass at a time."""
         report = SyncReport()
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._locks.setdefault(settings.name, asyncio.Lock()))
-            if self._closed or not await stack.enter_async_context(self._store.syncing(settings.name)):
+        async with self._lock(settings.name):
+            if self._closed:
                 return report
             keys = tuple(source.key for source in settings.sources)
             report = report.plus(SyncReport(removed=await self._store.keep_sources(settings.name, keys)))
-            for source in sources:
-                connector = _CONNECTORS[source.kind](source)
-                one = await self._ingest.read(settings.name, source.key, connector, progress)
-                report = report.plus(one)
-                self.passed[f"{settings.name}:{source.key}"] = self._wall()
-            embedder = self._probing.embedders.get(settings.embedder or "")
-            if embedder is not None:
-                faults = await self._ingest.embed(settings.name, embedder)
-                report = report.plus(SyncReport(faults=faults))
-                self._probing.forget()
+        for source in sources:
+            report = report.plus(await self._pass(settings, source, progress))
+        embedder = self._probing.embedders.get(settings.embedder or "")
+        vectors = f"{settings.name} vectors"
+        lock = self._lock(vectors)
+        # Whoever holds it goes on until no chunk waits: a folder's words need not wait for a website's vectors.
+        if embedder is not None and (waits or not lock.locked()):
+            async with lock, self._store.syncing(vectors) as is_ours:
+                if is_ours and not self._closed:
+                    faults = await self._ingest.embed(settings.name, embedder)
+                    report = report.plus(SyncReport(faults=faults))
+                    self._probing.forget()
         return report
+
+    async def _pass(
+        self, settings: CollectionSettings, source: SourceSettings, progress: Progress | None = None
+    ) -> SyncReport:
+        key = f"{settings.name}:{source.key}"
+        async with self._lock(key), self._store.syncing(key) as is_ours:
+            if self._closed or not is_ours:
+                return SyncReport()
+            seen = Observed()
+            changes = seen.through(connector_of(source))
+            report = await self._ingest.read(settings.name, source.key, changes, progress)
+            now = self._wall()
+            if seen.is_whole:
+                self.passed[key] = now
+            self._note(key, after_pass(self._records.get(key), source, seen, report, now))
+            return report
+
+    async def _poll_one(self, settings: CollectionSettings, source: SourceSettings) -> None:
+        key = f"{settings.name}:{source.key}"
+        try:
+            report = await self._sync(settings, (source,))
+        except GatewayError as fault:
+            # The store is away: asked again at the next turn, and none of the source's doing.
+            report = SyncReport(faults=(str(fault),))
+            self._note(key, after_pass(self._records.get(key), source, Observed(), report, self._wall()))
+        self._tell(key, report)
+
+    def _note(self, key: str, record: SourceRecord) -> None:
+        known = [f"{one.name}:{each.key}" for one in self._collections.values() for each in one.sources]
+        self._records.put(key, record, known)
+
+    def _due_at(self, settings: CollectionSettings, source: SourceSettings) -> float:
+        record = self._records.get(f"{settings.name}:{source.key}")
+        return record.next_at or 0.0 if record.settings == source.fingerprint else 0.0
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def _tell(self, name: str, report: SyncReport) -> None:
+        if report.faults != self._faults.get(name, ()):
+            for line in report.faults:
+                _log.warning("source_faulty collection=%s fault=%s", name, line)
+            self._faults[name] = report.faults
 
     def _folders(self) -> tuple[Path, ...]:
         """The folders that exist now, each once."""
@@ -272,17 +369,15 @@ class Library:
 
     async def _catch_up(self, changed: Sequence[Path], *, whole: bool) -> None:
         for settings in tuple(self._collections.values()):
-            due = [source for source in settings.sources if self._is_due(source, changed, whole=whole)]
+            watched = [source for source in settings.sources if not is_polled(source)]
+            due = [source for source in watched if self._is_due(source, changed, whole=whole)]
             if not due and not (whole and settings.embedder):
                 continue
             try:
                 report = await self._sync(settings, due)
             except GatewayError as fault:
                 report = SyncReport(faults=(str(fault),))
-            if report.faults != self._faults.get(settings.name, ()):
-                for line in report.faults:
-                    _log.warning("source_faulty collection=%s fault=%s", settings.name, line)
-                self._faults[settings.name] = report.faults
+            self._tell(settings.name, report)
 
     def _is_due(self, source: SourceSettings, changed: Sequence[Path], *, whole: bool) -> bool:
         place = Path(source.path).resolve()

@@ -93,6 +93,9 @@ def knowledge_faults(file: KnowledgeFile, document: Document, named: Named) -> I
         if entry.embedder and not named.embedder(entry.embedder):
             place = ("collections", name, "embedder")
             yield document.fault(place, f"embedder {entry.embedder!r} is not defined under embedders.")
+    used = file.vector_stores.embedder
+    if used and not named.embedder(used):
+        yield document.fault(("vector_stores", "embedder"), f"embedder {used!r} is not defined under embedders.")
     for name, embedder in file.embedders.items():
         if isinstance(embedder, UpstreamEmbedderEntry) and not named.upstream(embedder.upstream):
             place = ("embedders", name, "upstream")

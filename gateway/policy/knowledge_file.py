@@ -6,14 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from gateway.core.document import Written
 from gateway.policy.models_file import Name
-
-
-class SourceEntry(Written):
-    """Where documents come from. path: relative to the policies folder unless absolute."""
-
-    kind: Literal["folder", "jsonl"] = "folder"
-    path: str
-    include: list[str] = []
+from gateway.policy.sources_file import SourceEntry
 
 
 class CollectionEntry(Written):
@@ -59,9 +52,16 @@ EmbedderEntry = Annotated[
 ]
 
 
+class VectorStoresEntry(Written):
+    """What holds for vector stores that callers make. embedder: a name from `embedders`; without one words alone."""
+
+    embedder: str | None = None
+
+
 class KnowledgeFile(Written):
     """The whole file. context_tokens: how much of a prompt the sources may take."""
 
     collections: dict[Name, CollectionEntry] = {}
     embedders: dict[Name, EmbedderEntry] = {}
+    vector_stores: VectorStoresEntry = VectorStoresEntry()
     context_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000

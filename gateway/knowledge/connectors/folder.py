@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.knowledge.connectors import SETTLED_NS, Change, Fault, Mark, Removal, Upsert
+from gateway.knowledge.connectors import SETTLED_NS, Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import (
     HTML_SUFFIXES,
     MARKDOWN_SUFFIXES,
@@ -148,3 +148,6 @@ def _read_cursor(cursor: str | None) -> _Files:
         return msgspec.json.decode(cursor, type=_Files) if cursor else {}
     except msgspec.DecodeError:
         return {}
+
+
+CONNECTOR = Kind(SourceSettings, FolderConnector)

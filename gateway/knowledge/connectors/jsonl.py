@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gateway.knowledge.connectors import SETTLED_NS, Change, Fault, Mark, Removal, Upsert
+from gateway.knowledge.connectors import SETTLED_NS, Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_jsonl
 from gateway.knowledge.settings import SourceSettings
 
@@ -120,3 +120,6 @@ def _read_cursor(cursor: str | None) -> _Cursor | None:
         return msgspec.json.decode(cursor, type=_Cursor) if cursor else None
     except msgspec.DecodeError:
         return None
+
+
+CONNECTOR = Kind(SourceSettings, JsonlConnector)

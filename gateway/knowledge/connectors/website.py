@@ -1,0 +1,189 @@
+"""A website, by its sitemap."""
+
+import asyncio
+import fnmatch
+from collections.abc import AsyncIterator
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from gateway.core.errors import UnreadableDocument
+from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
+from gateway.knowledge.document import Document, read_file, write_document
+from gateway.knowledge.remote.fetch import AGENT, Fetcher, FetchFailed, Reply
+from gateway.knowledge.remote.robots import Robots
+from gateway.knowledge.remote.shapes import attributes_of, fetching
+from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
+from gateway.knowledge.settings import RemoteSettings
+
+MARK_EACH = 20
+MOST_SITEMAPS = 200
+MOST_SITEMAP_BYTES = 52 * 1024 * 1024
+_GONE = frozenset({404, 410})
+
+
+class WebsiteSettings(RemoteSettings, frozen=True, kw_only=True):
+    """sitemap: its URL, None to look in robots.txt and at /sitemap.xml. include, exclude: globs on the path of a URL.
+
+    pages, page_bytes: how many pages are read, and of how many bytes each.
+    """
+
+    requests_per_second: float = 5.0
+    sitemap: str | None = None
+    exclude: tuple[str, ...] = ()
+    pages: int = 5000
+    page_bytes: int = 4 * 1024 * 1024
+
+
+class _Page(msgspec.Struct, array_like=True):
+    """What is known of a page that was read: its lastmod in the sitemap, and what its server said of it."""
+
+    changed: str = ""
+    etag: str = ""
+    modified: str = ""
+
+
+class _Cursor(msgspec.Struct):
+    settings: str = ""
+    pages: dict[str, _Page] = {}
+
+
+class WebsiteConnector:
+    """Ids are canonical URLs. A page is asked for when its lastmod changed, with ETag and Last-Modified.
+
+    A page without a lastmod is asked for in each pass, and is rarely sent again. Only pages of the very origin of
+    the source's URL are asked for, and none that robots.txt closes.
+    """
+
+    def __init__(self, settings: WebsiteSettings) -> None:
+        self._settings = settings
+
+    async def changes(self, cursor: str | None) -> AsyncIterator[Change]:
+        """See Connector."""
+        async for change in fetching(self._settings, dict, lambda fetcher: self._pass(fetcher, cursor)):
+            yield change
+
+    async def _pass(self, fetcher: Fetcher, cursor: str | None) -> AsyncIterator[Change]:
+        known = _read_cursor(cursor)
+        if known.settings != self._settings.fingerprint:
+            known = _Cursor(self._settings.fingerprint, {url: _Page() for url in known.pages})
+        try:
+            robots = await self._robots(fetcher)
+            named = await self._named(fetcher, robots)
+        except FetchFailed as fault:
+            yield Fault(fault.line, "*", fault.retry_after_seconds)
+            return
+        wanted = self._wanted(named, robots)
+        for url in [url for url in known.pages if url not in wanted]:
+            del known.pages[url]
+            yield Removal(url)
+        if len(wanted) > self._settings.pages:
+            yield Fault(f"{self._settings.key}: {len(wanted)} pages; the first {self._settings.pages} are read.")
+        told = 0
+        is_whole = True
+        for url, changed in list(wanted.items())[: self._settings.pages]:
+            page = known.pages.get(url)
+            if page is not None and changed and page.changed == changed:
+                continue
+            change = await self._read(fetcher, url, changed, known)
+            if change is not None:
+                told += 1
+                is_whole = is_whole and not (isinstance(change, Fault) and change.retry_after_seconds is not None)
+                yield change
+                if not is_whole:
+                    return
+                if told % MARK_EACH == 0:
+                    yield Mark(msgspec.json.encode(known).decode())
+        yield Mark(msgspec.json.encode(known).decode())
+
+    async def _robots(self, fetcher: Fetcher) -> Robots:
+        # RFC 9309: no such file allows everything; one that cannot be had now closes everything for now.
+        reply = await fetcher.get(_root(self._settings.path) + "/robots.txt", taken=frozenset(range(400, 500)))
+        text = reply.body.decode("utf-8", errors="replace") if reply.status < 300 else ""
+        return Robots(text, AGENT)
+
+    async def _named(self, fetcher: Fetcher, robots: Robots) -> dict[str, str]:
+        """The pages of all sitemaps. Raises FetchFailed when one of them cannot be had."""
+        root = _root(self._settings.path)
+        first = (self._settings.sitemap,) if self._settings.sitemap else robots.sitemaps or (f"{root}/sitemap.xml",)
+        waiting = [urljoin(f"{root}/", place) for place in first]
+        pages: dict[str, str] = {}
+        done: set[str] = set()
+        while waiting:
+            place = waiting.pop(0)
+            if place in done:
+                continue
+            done.add(place)
+            if len(done) > MOST_SITEMAPS:
+                raise FetchFailed(f"{self._settings.key}: more than {MOST_SITEMAPS} sitemaps.")
+            # A sitemap that fails hides pages, and a hidden page must not look like one that is gone.
+            reply = await fetcher.get(place, most_bytes=MOST_SITEMAP_BYTES)
+            try:
+                found = read_sitemap(reply.body)
+            except UnreadableSitemap as fault:
+                raise FetchFailed(f"{place}: no sitemap can be read: {fault}.") from None
+            pages |= found.pages
+            waiting += [urljoin(place, each) for each in found.maps]
+        return pages
+
+    def _wanted(self, named: dict[str, str], robots: Robots) -> dict[str, str]:
+        root, below = _root(self._settings.path), urlsplit(self._settings.path).path
+        return {
+            url: changed
+            for url, changed in sorted(named.items())
+            if _root(url) == root and urlsplit(url).path.startswith(below) and self._is_open(url, robots)
+        }
+
+    def _is_open(self, url: str, robots: Robots) -> bool:
+        parts = urlsplit(url)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        include, exclude = self._settings.include, self._settings.exclude
+        is_meant = not include or any(fnmatch.fnmatchcase(parts.path, glob) for glob in include)
+        return is_meant and not any(fnmatch.fnmatchcase(parts.path, glob) for glob in exclude) and robots.allows(path)
+
+    async def _read(self, fetcher: Fetcher, url: str, changed: str, known: _Cursor) -> Change | None:
+        """What to tell of a page, None when it is as it was. Notes in `known` how it is now."""
+        before = known.pages.get(url, _Page())
+        headers = {"if-none-match": before.etag} if before.etag else {}
+        if before.modified:
+            headers["if-modified-since"] = before.modified
+        try:
+            reply = await fetcher.get(url, headers=headers, taken=_GONE | {304}, most_bytes=self._settings.page_bytes)
+        except FetchFailed as fault:
+            return Fault(fault.line, url, fault.retry_after_seconds)
+        if reply.status in _GONE:
+            return Removal(url) if known.pages.pop(url, None) is not None else None
+        if reply.status == 304:
+            known.pages[url] = _Page(changed, before.etag, before.modified)
+            return None
+        try:
+            document = await _document(url, reply, changed)
+        except UnreadableDocument as fault:
+            return Fault(f"{url}: {fault}", url)
+        known.pages[url] = _Page(changed, reply.headers.get("etag", ""), reply.headers.get("last-modified", ""))
+        return Upsert(document)
+
+
+async def _document(url: str, reply: Reply, changed: str) -> Document:
+    """The page; what it is says its type, as an address may end in anything."""
+    mime = reply.headers.get("content-type", "text/html")
+    is_page = "html" in mime
+    name = "" if is_page else urlsplit(url).path
+    page = await asyncio.to_thread(read_file, url, reply.body, url, mime=mime, name=name or "page")
+    told = attributes_of(source="website", updated_at=changed or None)
+    return write_document(url, page.title if page.title != "page" else url, page.text, url, attributes=told)
+
+
+def _root(url: str) -> str:
+    parts = urlsplit(canonical(url))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _read_cursor(cursor: str | None) -> _Cursor:
+    try:
+        return msgspec.json.decode(cursor, type=_Cursor) if cursor else _Cursor()
+    except msgspec.DecodeError:
+        return _Cursor()
+
+
+CONNECTOR = Kind(WebsiteSettings, WebsiteConnector)

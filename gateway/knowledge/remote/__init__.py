@@ -1,0 +1,1 @@
+"""What connectors over a network share: asking, guarding, listing."""
