@@ -37,6 +37,7 @@ from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.opened import open_store
 from gateway.knowledge.polling import SourceRecords
+from gateway.knowledge.rerankers.rerank_api import ApiReranker
 from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.bookkeeping import Bookkeeping
@@ -49,7 +50,6 @@ from gateway.paths.lookups import LookUps, use_of
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
-from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.shadow import Shadows
 from gateway.tuning.keeping import keep_prepared
 from gateway.tuning.tasks import Tasks
@@ -141,9 +141,10 @@ class Gateway:
     def _make_library(self) -> Library:
         return Library(
             open_store(self.settings),
-            collections_of(self.loaded),
+            collections_of(self.loaded, self._environment),
             self.embedders,
             booked=lambda use: self._embedded(OPERATOR, use),
+            build=lambda one: ApiReranker(one, self.poster.post),
             records=SourceRecords(self.settings.data / "sources.json"),
         )
 
@@ -277,7 +278,7 @@ class Gateway:
         self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.embedders = embedders
-        self.library.replace(collections_of(loaded), embedders)
+        self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()
@@ -379,12 +380,8 @@ class Gateway:
         on.in_flight.set(self.proxy.in_flight)
 
     def _embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
-        name = use.embedder.partition(":")[0]
-        entry = self.loaded.rulebook.knowledge.embedders.get(name)
-        upstream, model, is_free = "", use.embedder, entry is not None
-        if isinstance(entry, UpstreamEmbedderEntry):
-            upstream, model, is_free = entry.upstream, entry.model, False
-        # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
+        knowledge = self.loaded.rulebook.knowledge
+        upstream, model, is_free = knowledge.billed(use.embedder, is_reranker=use.purpose == "rerank")
         book_retrieval(self.ledger, principal, upstream, model, use.tokens, use.collection, call=call, is_free=is_free)
 
     def _tried(self, upstream: str, outcome: str) -> None:

@@ -24,6 +24,7 @@ async def _library(policies: Path | None) -> Any:
     from gateway.db.schema import upgrade
     from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
+    from gateway.knowledge.rerankers.rerank_api import ApiReranker
     from gateway.knowledge.sync import Library
     from gateway.live import collections_of, embedders_of, load_all
     from gateway.upstream.post import JsonPoster
@@ -40,7 +41,12 @@ async def _library(policies: Path | None) -> Any:
             await database.close()
     embedders = embedders_of(loaded, environment(), poster.post)
     records = SourceRecords(found.data / "sources.json")
-    return Library(open_store(found), collections_of(loaded), embedders, records=records), poster
+
+    def build(settings: Any) -> Any:
+        return ApiReranker(settings, poster.post)
+
+    collections = collections_of(loaded, environment())
+    return Library(open_store(found), collections, embedders, records=records, build=build), poster
 
 
 def add(

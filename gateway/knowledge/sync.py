@@ -6,29 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
 from gateway.core.facts import Evidence, KnowledgeSignal
 from gateway.knowledge.chunks import Chunking, cut
-from gateway.knowledge.distinct import distinct
 from gateway.knowledge.document import Document
-from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.filters import Filter
-from gateway.knowledge.fusion import CONVEX, Fusion
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
-from gateway.knowledge.measure import Measured, evidence
 from gateway.knowledge.polling import Observed, Poller, SourceRecord, SourceRecords, SourceStatus, after_pass
-from gateway.knowledge.probes import Probing
+from gateway.knowledge.reranking import Build
+from gateway.knowledge.searching import Searching
 from gateway.knowledge.settings import CollectionSettings, CollectionStatus, SourceSettings
 from gateway.knowledge.sources import connector_of, is_polled
-from gateway.knowledge.stores import Ask, Entry, Found, Store
+from gateway.knowledge.stores import Entry, Store
 from gateway.knowledge.watch import notice
 from gateway.knowledge.workers import Workers
 
 RESCAN_TICKS = 100  # Half a minute of 0.3 s ticks: the longest that an event the system lost stays lost.
-MOST_QUESTION_CHARACTERS = 20_000
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +36,7 @@ class Library:
     """Collections over one store. All methods belong to one event loop.
 
     embedders: by the names that collections use. booked: told of every use of an embedder. records: how passes went.
+    build: makes rerankers from collections' settings; without it there are none.
     """
 
     def __init__(
@@ -52,11 +48,13 @@ class Library:
         booked: Callable[[EmbeddingUse], None] = _not_booked,
         wall: Callable[[], float] = time.time,
         records: SourceRecords | None = None,
+        build: Build | None = None,
     ) -> None:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
         self._made: dict[str, CollectionSettings] = {}
-        self._probing = Probing(store, embedders)
+        self._searching = Searching(store, embedders, build)
+        self._probing = self._searching.probing
         self._booked = booked
         self._wall = wall
         # When each source was last compared with its collection, by `collection:source`, in Unix seconds.
@@ -123,26 +121,30 @@ class Library:
         filter: Filter | None = None,  # noqa: A002 - what OpenAI's search calls it
         fusion: Fusion | None = None,
         threshold: float = 0.0,
+        rerank: bool = True,
     ) -> KnowledgeSignal:
         """What these collections hold for a text: at most `limit` hits, best first, no near-duplicates.
 
         A collection that the team may not read is treated as if it did not exist, and so is a document that it may
         not read or that the filter does not let through. The score is the best hit's. When an embedder fails, words
         alone are searched. booked: told what embedding the text took, in place of the library's own. local_only: no
-        upstream is asked. threshold: hits below this score are left out. Raises KnowledgeUnavailable.
+        upstream is asked. threshold: hits below this score are left out. rerank: whether collections' rerankers are
+        asked; when one fails, the order stays the fused one. Raises KnowledgeUnavailable.
         """
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
-        asked = text[-MOST_QUESTION_CHARACTERS:]
-        permitted = self._permitted(collections, team)
-        names = tuple(settings.name for settings in permitted)
-        if not names or not asked.strip():
-            return KnowledgeSignal(0.0, (), str(await self._store.version()))
-        probes = await self._probing.probes(asked, permitted, booked or self._booked, local_only=local_only)
-        ask = Ask(asked, team, names, 2 * limit + 4, probes, filter, fusion or CONVEX)
-        found = await self._found(ask)
-        hits = tuple(hit for hit in distinct(found.passages, limit) if hit.score >= threshold)
-        return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(found.version))
+        return await self._searching.search(
+            text,
+            team,
+            self._permitted(collections, team),
+            limit,
+            booked or self._booked,
+            local_only=local_only,
+            wanted=filter,
+            fusion=fusion,
+            threshold=threshold,
+            rerank=rerank,
+        )
 
     async def measure(
         self,
@@ -162,19 +164,8 @@ class Library:
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
         permitted = self._permitted(collections, team)
-        names = tuple(settings.name for settings in permitted)
-        found = []
-        for text in dict.fromkeys((turn, talk)):
-            asked = text[-MOST_QUESTION_CHARACTERS:]
-            probes = await self._probing.probes(asked, permitted, booked or self._booked, local_only=local_only)
-            found.append(await self._store.measure(Ask(asked, team, names, 0, probes)))
-        first, last = found[0], found[-1]
-        has_meaning = bool(names) and all(
-            measure.get(name, Measured()).meaning is not None for measure in found for name in names
-        )
-        told = tuple((name, evidence(first.get(name, Measured()), last.get(name, Measured()))) for name in names)
-        embedders = sorted({settings.embedder or "" for settings in permitted})
-        return (",".join(embedders) if has_meaning else ""), told
+        to_book = booked or self._booked
+        return await self._searching.measure(turn, talk, team, permitted, to_book, local_only=local_only)
 
     def know(self, settings: CollectionSettings) -> None:
         """Makes a collection known that is not in the settings: one that a caller made, without sources of its own."""
@@ -277,13 +268,6 @@ class Library:
             for name in dict.fromkeys(collections)
             if (settings := self._found_settings(name)) is not None and settings.readable_by(team)
         ]
-
-    async def _found(self, ask: Ask) -> Found:
-        try:
-            return await self._store.search(ask)
-        except DimensionMismatch as fault:
-            _log.warning("question_not_compared fault=%s", fault)
-            return await self._store.search(msgspec.structs.replace(ask, probes={}))
 
     async def _sync(
         self,
