@@ -52,8 +52,8 @@ def test_a_reranker_that_is_not_there_or_at_no_upstream_is_named_with_its_place(
     with pytest.raises(BadConfiguration) as bad:
         rulebook(knowledge=written)
     told = [fault.removeprefix("policies/knowledge.yaml:") for fault in bad.value.faults]
-    assert "1:29: reranker 'blunt' is not defined under rerankers." in told
-    assert "2:32: upstream 'nowhere' is not in models.yaml." in told
+    assert "1:19: reranker 'blunt' is not defined under rerankers." in told
+    assert "2:21: upstream 'nowhere' is not in models.yaml." in told
 
 
 def test_what_is_used_is_billed_where_its_entry_says() -> None:
