@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.beside import Beside, kept_up
-from gateway.core.call import Call, Principal
+from gateway.charges import Charges
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, GatewayError, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
@@ -34,21 +34,28 @@ from gateway.http.server import make_litestar
 from gateway.identity.store import Team
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
-from gateway.knowledge.ingest import EmbeddingUse
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.ledger.entry import OPERATOR
-from gateway.ledger.retrieval import book_retrieval
-from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
+from gateway.live import (
+    Loaded,
+    collections_of,
+    embedders_of,
+    load_all,
+    shutdowns,
+    signature,
+    tasks_of,
+    training_files,
+    unrecorded,
+)
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
 from gateway.paths.lookups import LookUps, use_of
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
-from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.shadow import Shadows
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
@@ -98,6 +105,7 @@ class Gateway:
             self.bookkeeping.shipper,
         )
         self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
+        self.charges = Charges(self.ledger, lambda: self.loaded.rulebook)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
         self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
@@ -106,7 +114,9 @@ class Gateway:
         self.embedders = embedders_of(self.loaded, environment, self.poster.post)
         self.library = self._make_library()
         tasks = tasks_of(self.loaded, self.embedders, settings.data / "examples")
-        sources = Sources(self.library, self.ledger.context_tokens, self._retrieved, self._embedded)
+        sources = Sources(self.library, self.ledger.context_tokens, self._retrieved, self.charges.embedded)
+        sources.unrecorded = unrecorded(self.loaded)
+        self.ledger.grounded = self.observer.grounded
         self.paths = Paths(self.upstreams, LookUps(sources, tasks))
         self.sender = Sender(self.upstreams, self._tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self._copied)
@@ -144,7 +154,7 @@ class Gateway:
             SqliteStore(self.settings.data / "knowledge.db"),
             collections_of(self.loaded),
             self.embedders,
-            booked=lambda use: self._embedded(OPERATOR, use),
+            booked=self.charges.ingested,
         )
 
     def application(self) -> Litestar:
@@ -266,6 +276,7 @@ class Gateway:
         self.upstreams.replace(upstreams)
         self.ledger.prices = loaded.prices
         self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
+        self.paths.sources.unrecorded = unrecorded(loaded)
         self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.embedders = embedders
         self.library.replace(collections_of(loaded), embedders)
@@ -343,12 +354,13 @@ class Gateway:
                 await asyncio.sleep(EXAMPLES_AGAIN_SECONDS)
 
     def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
-        self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
+        self.charges.embedded(OPERATOR, use_of(tasks, "ingest", tokens))
 
     def _kept_budgets(self) -> bytes:
         return self.bookkeeping.watch.kept()
 
     def _know_teams(self, teams: list[Team]) -> None:
+        self.charges.organisations = {team.name: team.organisation for team in teams}
         self.bookkeeping.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
 
     async def _load_shadows(self) -> None:
@@ -375,15 +387,6 @@ class Gateway:
             on.freshness.labels(source).set(max(0.0, now - moment))
         on.pending.set(self.shipper.pending_events)
         on.in_flight.set(self.proxy.in_flight)
-
-    def _embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
-        name = use.embedder.partition(":")[0]
-        entry = self.loaded.rulebook.knowledge.embedders.get(name)
-        upstream, model, is_free = "", use.embedder, entry is not None
-        if isinstance(entry, UpstreamEmbedderEntry):
-            upstream, model, is_free = entry.upstream, entry.model, False
-        # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
-        book_retrieval(self.ledger, principal, upstream, model, use.tokens, use.collection, call=call, is_free=is_free)
 
     def _tried(self, upstream: str, outcome: str) -> None:
         self.instruments.attempts.labels(upstream, outcome).inc()

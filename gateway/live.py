@@ -112,6 +112,12 @@ def collections_of(loaded: Loaded) -> list[CollectionSettings]:
     ]
 
 
+def unrecorded(loaded: Loaded) -> frozenset[str]:
+    """The collections of whose unanswered questions no words are kept."""
+    entries = loaded.rulebook.knowledge.collections.items()
+    return frozenset(name for name, entry in entries if not entry.record_gaps)
+
+
 def embedders_of(
     loaded: Loaded, environment: Mapping[str, str], post: PostJson, kept: Mapping[str, Remembered] | None = None
 ) -> dict[str, Remembered]:

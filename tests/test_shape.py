@@ -41,6 +41,7 @@ RANKS = {
     "kept": 6,
     "known": 6,
     "beside": 5,
+    "charges": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,

@@ -35,7 +35,7 @@ from tests.fakes.running_gateway import ROOT, plain_environment
 PEPPER = b"a pepper of the tests"
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 DAY = 86_400.0
-PARTITION = re.compile(r"^(usage_events|decisions)_(\d{4}_\d{2}|rest)$")
+PARTITION = re.compile(r"^(usage_events|decisions|answer_sources|knowledge_gaps)_(\d{4}_\d{2}|rest)$")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
