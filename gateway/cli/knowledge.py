@@ -25,7 +25,8 @@ async def _library(policies: Path | None) -> Any:
     from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
     from gateway.knowledge.sync import Library
-    from gateway.live import collections_of, embedders_of, load_all
+    from gateway.live import load_all
+    from gateway.live_knowledge import collections_of, embedders_of
     from gateway.upstream.post import JsonPoster
 
     found = settings(policies=policies)
