@@ -10,7 +10,7 @@ import msgspec
 from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_file, write_document
-from gateway.knowledge.remote.fetch import AGENT, Fetcher, FetchFailed, Reply
+from gateway.knowledge.remote.fetch import AGENT, GONE, Fetcher, FetchFailed, Reply
 from gateway.knowledge.remote.robots import Robots
 from gateway.knowledge.remote.shapes import attributes_of, fetching
 from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
@@ -19,7 +19,6 @@ from gateway.knowledge.settings import RemoteSettings
 MARK_EACH = 20
 MOST_SITEMAPS = 200
 MOST_SITEMAP_BYTES = 52 * 1024 * 1024
-_GONE = frozenset({404, 410})
 
 
 class WebsiteSettings(RemoteSettings, frozen=True, kw_only=True):
@@ -148,10 +147,10 @@ class WebsiteConnector:
         if before.modified:
             headers["if-modified-since"] = before.modified
         try:
-            reply = await fetcher.get(url, headers=headers, taken=_GONE | {304}, most_bytes=self._settings.page_bytes)
+            reply = await fetcher.get(url, headers=headers, taken=GONE | {304}, most_bytes=self._settings.page_bytes)
         except FetchFailed as fault:
             return Fault(fault.line, url, fault.retry_after_seconds)
-        if reply.status in _GONE:
+        if reply.status in GONE:
             return Removal(url) if known.pages.pop(url, None) is not None else None
         if reply.status == 304:
             known.pages[url] = _Page(changed, before.etag, before.modified)
