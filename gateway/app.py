@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.answered import Answers
 from gateway.beside import Beside, kept_up
 from gateway.charges import Charges
 from gateway.core.clock import Clock, month_start, utc_month
@@ -37,6 +38,7 @@ from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.stores.sqlite import SqliteStore
 from gateway.knowledge.sync import Library
 from gateway.known import Known
+from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.ledger.entry import OPERATOR
 from gateway.live import (
@@ -113,13 +115,10 @@ class Gateway:
         # One object for each embedder: whoever asks for the same text again, of whichever part, has it at once.
         self.embedders = embedders_of(self.loaded, environment, self.poster.post)
         self.library = self._make_library()
-        tasks = tasks_of(self.loaded, self.embedders, settings.data / "examples")
-        sources = Sources(self.library, self.ledger.context_tokens, self._retrieved, self.charges.embedded)
-        sources.unrecorded = unrecorded(self.loaded)
         self.ledger.grounded = self.observer.grounded
-        self.paths = Paths(self.upstreams, LookUps(sources, tasks))
-        self.sender = Sender(self.upstreams, self._tried)
-        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self._copied)
+        self.paths = Paths(self.upstreams, self._make_lookups())
+        self.sender = Sender(self.upstreams, self.observer.tried)
+        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
         self.pipeline = Pipeline(
             self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
         )
@@ -157,9 +156,21 @@ class Gateway:
             booked=self.charges.ingested,
         )
 
+    def _make_lookups(self) -> LookUps:
+        tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
+        sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
+        sources.unrecorded = unrecorded(self.loaded)
+        return LookUps(sources, tasks)
+
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.known.access, self.bookkeeping, self.pipeline)
+        admin = Admin(
+            self.identity,
+            self.known.access,
+            self.bookkeeping,
+            self.pipeline,
+            Answers(AnswerStore(self.database), self.library.current),
+        )
         accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
@@ -387,14 +398,3 @@ class Gateway:
             on.freshness.labels(source).set(max(0.0, now - moment))
         on.pending.set(self.shipper.pending_events)
         on.in_flight.set(self.proxy.in_flight)
-
-    def _tried(self, upstream: str, outcome: str) -> None:
-        self.instruments.attempts.labels(upstream, outcome).inc()
-
-    def _copied(self, rule: str, result: str) -> None:
-        self.instruments.shadows.labels(rule, result).inc()
-
-    def _retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
-        self.instruments.retrieval.observe(seconds)
-        for collection in collections:
-            self.instruments.results.labels(collection, result).inc()

@@ -168,6 +168,11 @@ class Library:
         embedders = sorted({settings.embedder or "" for settings in permitted})
         return (",".join(embedders) if has_meaning else ""), told
 
+    async def current(self, document: str) -> dict[str, str]:
+        """The version of a document by the collections of the settings that hold it."""
+        found = await self._workers.run(self._store.current, document)
+        return {name: version for name, version in found.items() if name in self._collections}
+
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
         counts = await self._workers.run(self._store.counts)

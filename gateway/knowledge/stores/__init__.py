@@ -50,6 +50,10 @@ class Store(Protocol):
         """The ids of a source's documents."""
         ...
 
+    def current(self, document: str) -> dict[str, str]:
+        """The version of a document by the collections that hold it; of one that two sources have, either."""
+        ...
+
     def cursor(self, collection: str, source: str) -> str | None:
         """Where the last pass over a source ended; None after one that changed something and was cut off."""
         ...

@@ -129,6 +129,14 @@ class SqliteStore:
         )
         return frozenset(row[0] for row in rows)
 
+    def current(self, document: str) -> dict[str, str]:
+        """See Store."""
+        query = (
+            "SELECT c.name, d.version FROM documents d JOIN collections c ON c.number = d.collection "
+        query += "WHERE d.name = ?"
+        )
+        return dict(self._connection().execute(query, (document,)).fetchall())
+
     def cursor(self, collection: str, source: str) -> str | None:
         """See Store."""
         row = self._connection().execute(
