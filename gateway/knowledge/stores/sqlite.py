@@ -132,8 +132,7 @@ class SqliteStore:
     def current(self, document: str) -> dict[str, str]:
         """See Store."""
         query = (
-            "SELECT c.name, d.version FROM documents d JOIN collections c ON c.number = d.collection "
-        query += "WHERE d.name = ?"
+            "SELECT c.name, d.version FROM documents d JOIN collections c ON c.number = d.collection WHERE d.name = ?"
         )
         return dict(self._connection().execute(query, (document,)).fetchall())
 
