@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.answered import Answers
 from gateway.beside import Beside, kept_up
 from gateway.charges import Charges
 from gateway.core.clock import Clock, month_start, utc_month
@@ -39,6 +40,7 @@ from gateway.knowledge.opened import open_store
 from gateway.knowledge.polling import SourceRecords
 from gateway.knowledge.sync import Library
 from gateway.known import Known
+from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.ledger.entry import OPERATOR
 from gateway.live import Loaded, load_all, signature, tasks_of, training_files
@@ -106,8 +108,8 @@ class Gateway:
         self.library = self._make_library()
         self.ledger.grounded = self.observer.grounded
         self.paths = self._make_paths()
-        self.sender = Sender(self.upstreams, self.gauges.tried)
-        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.gauges.copied)
+        self.sender = Sender(self.upstreams, self.observer.tried)
+        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
         self.pipeline = Pipeline(
             self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
         )
@@ -145,7 +147,7 @@ class Gateway:
 
     def _make_paths(self) -> Paths:
         tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
-        sources = Sources(self.library, self.ledger.context_tokens, self.gauges.retrieved, self.charges.embedded)
+        sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
         sources.unrecorded = unrecorded(self.loaded)
         return Paths(self.upstreams, LookUps(sources, tasks))
 
@@ -157,7 +159,13 @@ class Gateway:
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.known.access, self.bookkeeping, self.pipeline)
+        admin = Admin(
+            self.identity,
+            self.known.access,
+            self.bookkeeping,
+            self.pipeline,
+            Answers(AnswerStore(self.database), self.library.current),
+        )
         accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)

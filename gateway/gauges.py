@@ -53,17 +53,3 @@ class Gauges:
             on.freshness.labels(source).set(max(0.0, now - moment))
         on.pending.set(pending)
         on.in_flight.set(in_flight)
-
-    def tried(self, upstream: str, outcome: str) -> None:
-        """An attempt at an upstream ended."""
-        self._on.attempts.labels(upstream, outcome).inc()
-
-    def copied(self, rule: str, result: str) -> None:
-        """A shadow copy was made, or was not."""
-        self._on.shadows.labels(rule, result).inc()
-
-    def retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
-        """Collections were searched for a call."""
-        self._on.retrieval.observe(seconds)
-        for collection in collections:
-            self._on.results.labels(collection, result).inc()

@@ -45,6 +45,7 @@ RANKS = {
     "known": 6,
     "beside": 5,
     "charges": 5,
+    "answered": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,

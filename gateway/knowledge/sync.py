@@ -211,6 +211,11 @@ class Library:
     def _found_settings(self, name: str) -> CollectionSettings | None:
         return self._collections.get(name) or self._made.get(name)
 
+    async def current(self, document: str) -> dict[str, str]:
+        """The version of a document by the collections of the settings that hold it."""
+        found = await self._store.current(document)
+        return {name: version for name, version in found.items() if name in self._collections or name in self._made}
+
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
         counts = await self._store.counts()

@@ -94,6 +94,7 @@ def source_rows(one: Grounded) -> list[dict[str, Any]]:
             "at": event.at,
             "call_id": event.call_id,
             "team": event.team,
+            "model": plain(event.model),
             "collection": source.collection,
             "document": plain(source.document),
             "version": plain(source.version),

@@ -156,6 +156,7 @@ class AnswerSourceRow(SQLModel, table=True):
     at: float = Field(primary_key=True, index=True)
     call_id: str
     team: str
+    model: str
     collection: str
     document: str = Field(sa_column=Column(Text, nullable=False))
     version: str

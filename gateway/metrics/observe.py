@@ -71,6 +71,26 @@ class Observer:
         if grounds.unknown_citations:
             on.unknown_citations.labels(event.rule).inc(grounds.unknown_citations)
 
+    def tried(self, upstream: str, outcome: str) -> None:
+        """Counts a try at an upstream."""
+        self._on.attempts.labels(upstream, outcome).inc()
+
+    def copied(self, rule: str, result: str) -> None:
+        """Counts a copy that was due."""
+        self._on.shadows.labels(rule, result).inc()
+
+    def judged(self, rule: str, result: str, score: float | None) -> None:
+        """Counts a judgement that was due, and what was judged."""
+        self._on.judgements.labels(rule, result).inc()
+        if score is not None:
+            self._on.judged.observe(score)
+
+    def retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
+        """Counts a search."""
+        self._on.retrieval.observe(seconds)
+        for collection in collections:
+            self._on.results.labels(collection, result).inc()
+
     def _refused_label(self, event: UsageEvent) -> str:
         known = event.model in self._known_models or event.model in self._seen
         return event.model if known else OTHER

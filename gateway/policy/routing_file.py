@@ -158,9 +158,11 @@ class WayEntry(Written):
         if (self.on_store_down == "fallback_model") != (self.fallback_model is not None):
             raise ValueError("on_store_down: fallback_model and fallback_model: NAME belong together")
         answers = self.on_no_match in {"abstain", "clarify"}
-        for key in ("no_match_reply", "no_match_text"):
-            if key in self.model_fields_set and not answers:
-                raise ValueError(f"{key} says how on_no_match: abstain or clarify answers; here it is none of them")
+        if "no_match_reply" in self.model_fields_set and not answers:
+            raise ValueError("no_match_reply says how on_no_match: abstain or clarify answers; here it is neither")
+        refuses = self.grounding is not None and self.grounding.action in {"refuse", "fallback"}
+        if self.no_match_text is not None and not (answers or refuses or self.on_no_match == "fallback"):
+            raise ValueError("no_match_text is what we say in place of an answer; here we never do")
 
 
 class CanaryEntry(Written):

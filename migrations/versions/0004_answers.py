@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("call_id", sa.String(), nullable=False),
         sa.Column("team", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
         sa.Column("collection", sa.String(), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),

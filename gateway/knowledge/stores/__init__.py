@@ -113,6 +113,10 @@ class Store(Protocol):
         """Removes some of the documents that a census has not named, a few at once; how many. 0: there are no more."""
         ...
 
+    async def current(self, document: str) -> dict[str, str]:
+        """The version of a document by the collections that hold it; of one that two sources have, either."""
+        ...
+
     async def finish(self, collection: str, source: str, cursor: str | None, at: float) -> None:
         """Ends a pass. at: Unix seconds."""
         ...

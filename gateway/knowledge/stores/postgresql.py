@@ -148,6 +148,15 @@ class PostgresqlStore:
         async with self._reading() as db:
             return frozenset(row["name"] for row in await db.fetch(query, collection, source))
 
+    async def current(self, document: str) -> dict[str, str]:
+        """See Store."""
+        query = (
+            "SELECT c.name, d.version FROM knowledge_documents d "
+            "JOIN knowledge_collections c ON c.number = d.collection WHERE d.name = $1"
+        )
+        async with self._reading() as db:
+            return {row["name"]: row["version"] for row in await db.fetch(query, storable(document))}
+
     async def count(self, collection: str, source: str) -> int:
         """See Store."""
         query = f"SELECT count(*) FROM knowledge_documents WHERE collection = {_PLACE} AND source = $2"  # noqa: S608

@@ -161,6 +161,13 @@ class SqliteStore:
         rows = await self._rows(f"SELECT documents.name {_DOCUMENTS}", collection, source)
         return frozenset(row[0] for row in rows)
 
+    async def current(self, document: str) -> dict[str, str]:
+        """See Store."""
+        query = (
+            "SELECT c.name, d.version FROM documents d JOIN collections c ON c.number = d.collection WHERE d.name = ?"
+        )
+        return dict(await self._rows(query, document))
+
     async def count(self, collection: str, source: str) -> int:
         """See Store."""
         rows = await self._rows(f"SELECT count(*) {_DOCUMENTS}", collection, source)
