@@ -171,9 +171,9 @@ class Searcher:
         return {word: posting for word, posting in found.items() if posting is not None}
 
     async def _postings_among(self, db: Any, held: Held, words: list[str], candidates: Ids) -> dict[str, Posting]:
-        if not len(candidates):
-            # Every word is common: the first chunks that hold them all are as good as any.
-            candidates = await self._all_common(db, held, words)
+        if len(candidates) < CANDIDATES:
+            # Chunks that hold all the common words at once are few, and the likeliest to be meant.
+            candidates = np.union1d(candidates, await self._all_common(db, held, words))
         return await self._read(db, held, words, "AND c.id = ANY({})", (candidates.tolist(),))
 
     async def _all_common(self, db: Any, held: Held, words: list[str]) -> Ids:
@@ -183,7 +183,7 @@ class Searcher:
             f"{_numbered(held.scope, 3)} LIMIT {CANDIDATES}"
         )
         rows = await db.fetch(query, collection_mark(held.number), " ".join(words), *held.scope.values)
-        if not rows:
+        if not rows:  # Then of one: some of many that are alike.
             rows = await db.fetch(query, collection_mark(held.number), words[0], *held.scope.values)
         return np.unique(np.fromiter((row["id"] for row in rows), np.int64, len(rows)))
 

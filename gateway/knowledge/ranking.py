@@ -118,15 +118,16 @@ def rank_both(words: WordEvidence, vectors: VectorEvidence, limit: int, fusion: 
     if not len(pool):
         return _NOTHING
     share = fusion.word_share
+    cosines = _looked_up(pool, vectors.ids, vectors.cosine, math.nan)
     if fusion.method == "rrf":
-        values = share * _by_rank(pool, best_words) + (1 - share) * _by_rank(pool, best_vectors)
+        by_words, by_vectors = _by_rank(pool, best_words), _by_rank(pool, best_vectors)
     else:
         by_words = _scaled(_looked_up(pool, words.ids, words.strength, 0.0))
-        # A chunk without a vector stands with the farthest of the pool.
-        cosines = _looked_up(pool, vectors.ids, vectors.cosine, math.nan)
         lowest = float(np.nanmin(cosines)) if not np.isnan(cosines).all() else 0.0
         by_vectors = _scaled(np.nan_to_num(cosines, nan=lowest))
-        values = share * by_words + (1 - share) * by_vectors
+    # What was just written has words and no vector yet; it stands by its words, or nobody would find it.
+    by_vectors = np.where(np.isnan(cosines), by_words, by_vectors)
+    values = share * by_words + (1 - share) * by_vectors
     confidence = share * word_confidence(words) + (1 - share) * _vector_confidence(vectors)
     return _scored(pool, values, confidence, limit)
 

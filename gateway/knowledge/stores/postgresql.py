@@ -52,6 +52,8 @@ class PostgresqlStore:
 
     def __init__(self, url: str, *, near_from: int = NEAR_FROM, most_rows: int = MOST_ROWS) -> None:
         self._direct = Direct(url)
+        # Passes hold a connection each for as long as they take; searches must not wait for those.
+        self._locking = Direct(url)
         self._tables = VectorTables(self._direct, near_from)
         self._searcher = Searcher(self._tables, most_rows)
 
@@ -61,7 +63,7 @@ class PostgresqlStore:
         async with contextlib.AsyncExitStack() as stack:
             async with _available("written"):
                 # A connection of its own: the lock goes with the process that held it, however that ends.
-                db = await stack.enter_async_context(self._direct.connection())
+                db = await stack.enter_async_context(self._locking.connection())
                 is_mine = await _locked(db, key)
             try:
                 yield is_mine
@@ -248,6 +250,7 @@ class PostgresqlStore:
 
     async def close(self) -> None:
         """See Store."""
+        await self._locking.close()
         await self._direct.close()
 
     async def _drop(self, collection: str, source: str | None, query: str, *values: object) -> int:
