@@ -45,7 +45,7 @@ def gaps(
 
 
 def tell_impact(
-    open_library: Callable[[Path | None], tuple[Any, Any]],
+    open_library: Callable[[Path | None], Awaitable[tuple[Any, Any]]],
     document: str,
     collection: str | None,
     since: str | None,
@@ -64,7 +64,7 @@ def tell_impact(
         from gateway.answered import Answers
         from gateway.ledger.answers.store import AnswerStore
 
-        library, poster = open_library(policies)
+        library, poster = await open_library(policies)
         try:
             async with database(settings(policies=policies)) as opened:
                 current: Callable[[str], Awaitable[Mapping[str, str]]] = library.current
