@@ -110,11 +110,12 @@ class Gateway:
         self.paths = self._make_paths()
         self.sender = Sender(self.upstreams, self.observer.tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
+        self.shelf = self._make_shelf()
+        policy = self.loaded.rulebook.policy
         self.pipeline = Pipeline(
-            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
+            self.keys, policy, self.ledger, self.paths, self.sender, self.shadows, self.clock, self.shelf
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        self.shelf = self._make_shelf()
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
             self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes

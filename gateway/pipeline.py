@@ -19,6 +19,7 @@ from gateway.identity.permitted import open_arms, permitted
 from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
+from gateway.paths.shelved import Shelved, looked_up
 from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
 from gateway.shadow import Shadows
@@ -58,8 +59,10 @@ class Pipeline:
         sender: Sender,
         shadows: Shadows,
         clock: Clock,
+        shelf: Shelved,
     ) -> None:
         self.keys = keys
+        self.shelf = shelf
         self.policy = policy
         self.ledger = ledger
         self.paths = paths
@@ -134,6 +137,9 @@ class Pipeline:
         if admitted.decision.refusal is not None:
             raise PolicyRefused(admitted.decision.refusal)
         arms = open_arms(admitted.decision, principal)
+        if call.file_search is not None or call.names_files:
+            admitted.call, arms = await looked_up(call, principal, arms, self.shelf)
+            call = admitted.call
         if admitted.decision.parameters is not None:
             admitted.call = call = bounded(call, admitted.decision.parameters)
         return await self.ledger.open(call, principal, admitted.decision, admitted.facts, admission, arms)

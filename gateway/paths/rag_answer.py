@@ -100,11 +100,15 @@ class RagAnswer:
             self._decision.id,
             context.sources,
             is_json=self.call.wants_json,
-            search=Searched(question(self.call), wants_results(self.call)),
+            search=Searched(question(self.call), self._wants_results()),
             wanted=wanted,
             gap=gap,
             low=lambda score: self._gap("low_support", score, action),
         )
+
+    def _wants_results(self) -> bool:
+        asked = self.call.file_search
+        return wants_results(self.call) or (asked is not None and asked.wants_results)
 
     def _editor(self, cited: CitedSources) -> ReplyEditor:
         """What puts the citations into a reply of the call's endpoint."""

@@ -6,21 +6,19 @@ import msgspec
 
 from gateway.core.call import Headers, Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import MethodNotAllowed, NotPermitted, RouteNotFound
+from gateway.core.errors import MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
 from gateway.http.local.files import Files, no_file
 from gateway.http.local.replies import Json, file_object, store_file_object, store_object
 from gateway.http.local.search import Search
 from gateway.http.local.store_files import FilesInside
-from gateway.http.local.vector_stores import Stores
+from gateway.http.local.vector_stores import Stores, require_path
 from gateway.identity.keys import KeyRing
 from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.relay import Caller
 
 # Requests below these are looked at here first.
 PREFIXES = ("/v1/files", "/v1/vector_stores")
-# The path of which this is a part: a key that may not take it has no use for vector stores.
-PATH = "rag"
 METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -47,8 +45,7 @@ class Local:
         principal = self._keys.principal(inbound, self._clock.wall())
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
-        if principal.allowed_paths and PATH not in principal.allowed_paths:
-            raise NotPermitted(f"This key may take {', '.join(principal.allowed_paths)}, and not {PATH!r}.")
+        require_path(principal)
         if first == "files":
             return await self._serve_files(rest, inbound, principal, caller)
         told = await self._of_stores(rest, inbound, principal)
