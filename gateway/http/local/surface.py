@@ -9,7 +9,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
 from gateway.http.local.files import Files, no_file
-from gateway.http.local.replies import Json, file_object, store_file_object, store_object
+from gateway.http.local.replies import Json, file_object, store_object
 from gateway.http.local.search import Search
 from gateway.http.local.store_files import FilesInside
 from gateway.http.local.vector_stores import Stores, require_path
@@ -103,27 +103,27 @@ class Local:
             return None
         match (inbound.method, *rest[1:]):
             case ("GET", *_):
-                return await self._read(store, inbound, rest[1:])
+                return await self._read(store, inbound, rest[1:], principal)
             case ("POST", "search"):
                 return await self._search.run(store, inbound, principal)
         self._stores.require_own(store)
         return await self._change(store, inbound, rest[1:], principal)
 
-    async def _read(self, store: VectorStore, inbound: Inbound, rest: list[str]) -> Json:
+    async def _read(self, store: VectorStore, inbound: Inbound, rest: list[str], principal: Principal) -> Json:
         match rest:
             case []:
                 return store_object(store, self._clock.wall())
             case ["files"]:
-                return await self._inside.page(store, inbound)
+                return await self._inside.page(store, inbound, principal)
             case ["files", file_id]:
-                return store_file_object(await self._inside.file(store, file_id))
+                return await self._inside.told(store, file_id, principal)
             case ["files", file_id, "content"]:
-                return await self._inside.content(store, file_id)
+                return await self._inside.content(store, file_id, principal)
             case ["file_batches", batch_id]:
                 return await self._inside.batch_told(store, batch_id)
             case ["file_batches", batch_id, "files"]:
                 await self._inside.batch(store, batch_id)
-                return await self._inside.page(store, inbound, batch_id)
+                return await self._inside.page(store, inbound, principal, batch_id)
             case _:
                 raise _unknown(inbound)
 
