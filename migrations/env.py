@@ -11,7 +11,9 @@ from sqlmodel import SQLModel
 
 # Imported for their tables, which register themselves.
 import gateway.db.tables
+import gateway.files.tables
 import gateway.identity.tables
+import gateway.knowledge.vector_stores.tables
 import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables

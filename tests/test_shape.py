@@ -26,6 +26,7 @@ RANKS = {
     "upstream": 2,
     "offline": 2,
     "identity": 3,
+    "files": 3,
     "ledger": 3,
     "knowledge": 3,
     "tuning": 3,
@@ -37,16 +38,27 @@ RANKS = {
     "relay": 5,
     "http": 6,
     "live": 6,
+    "live_knowledge": 6,
+    "gauges": 6,
     "fit": 6,
     "kept": 6,
     "known": 6,
     "beside": 5,
+    "charges": 5,
+    "answered": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
 # Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied.
-ABOVE_ITS_EQUAL = {("pipeline", "relay"), ("pipeline", "explained"), ("pipeline", "shadow"), ("shadow", "relay")}
+ABOVE_ITS_EQUAL = {
+    ("pipeline", "relay"),
+    ("pipeline", "explained"),
+    ("pipeline", "shadow"),
+    ("shadow", "relay"),
+    ("live_knowledge", "live"),
+    ("gauges", "live"),
+}
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.
 HOMES = {

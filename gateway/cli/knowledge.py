@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from cyclopts import App
 
+from gateway.cli.knowledge_gaps import gaps, tell_impact
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import make_data_folder, run, settings
 
@@ -12,27 +13,36 @@ from gateway.cli.place import make_data_folder, run, settings
 def register(app: App) -> None:
     """Adds the command."""
     group = App(name="knowledge", help="Collections that answers are looked up in.")
-    for function in (add, sync, status, search):
+    for function in (add, sync, status, search, gaps, impact):
         group.command(function)
     app.command(group)
 
 
-def _library(policies: Path | None) -> Any:
+async def _library(policies: Path | None) -> Any:
     """A library over the collections of knowledge.yaml, and the poster to close after use."""
     from gateway.core.settings import environment
+    from gateway.db.engine import Database
+    from gateway.db.schema import upgrade
+    from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
-    from gateway.knowledge.stores.sqlite import SqliteStore
     from gateway.knowledge.sync import Library
-    from gateway.live import collections_of, embedders_of, load_all
+    from gateway.live import load_all
+    from gateway.live_knowledge import collections_of, embedders_of
     from gateway.upstream.post import JsonPoster
 
     found = settings(policies=policies)
     loaded = load_all(found.policies)
     poster = JsonPoster()
     make_data_folder(found)
-    store = SqliteStore(found.data / "knowledge.db")
+    if found.has_knowledge_in_database and found.migrates:
+        database = Database(found.database_url)
+        try:
+            await upgrade(database)
+        finally:
+            await database.close()
     embedders = embedders_of(loaded, environment(), poster.post)
-    return Library(store, collections_of(loaded), embedders, records=SourceRecords(found.data / "sources.json")), poster
+    records = SourceRecords(found.data / "sources.json")
+    return Library(open_store(found), collections_of(loaded), embedders, records=records), poster
 
 
 def add(
@@ -64,11 +74,13 @@ def add(
 
 def sync(name: str | None = None, *, policies: Path | None = None, json: bool = False) -> int:
     """Brings one collection or all up to date with their sources; exit 1 when a document could not be read."""
+    from gateway.cli.progress import progress_of
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
-            return await library.sync(name)
+            with progress_of(is_shown=not json) as progress:
+                return await library.sync(name, progress)
         finally:
             await library.close()
             await poster.close()
@@ -88,18 +100,20 @@ def status(*, policies: Path | None = None, json: bool = False) -> None:
     import msgspec
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
-            return await library.status(), library.sources()
+            return await library.status(), library.sources(), await library.note()
         finally:
             await library.close()
             await poster.close()
 
-    found, sources = run(work())
+    found, sources, note = run(work())
     if json:
         of = {one.name: [each for each in sources if each.collection == one.name] for one in found}
         print_json([msgspec.to_builtins(one) | {"sources": of[one.name]} for one in found])
         return
+    if note:
+        say(note)
     rows = [(one.name, one.documents, one.chunks, ", ".join(one.teams) or "nobody") for one in found]
     print_table(("collection", "documents", "chunks", "read by"), rows, frozenset({"documents", "chunks"}))
     lines = [
@@ -125,7 +139,7 @@ def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | 
     """Shows what a collection holds for a text, as a team would see it; exit 1 when that is nothing."""
 
     async def work() -> Any:
-        library, poster = _library(policies)
+        library, poster = await _library(policies)
         try:
             return await library.search(text, [name], team, limit)
         finally:
@@ -139,3 +153,20 @@ def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | 
         rows = [(f"{hit.score:.3f}", hit.document, hit.title, hit.text[:80].replace("\n", " ")) for hit in signal.hits]
         print_table(("score", "document", "title", "text"), rows)
     return 0 if signal.hits else 1
+
+
+def impact(
+    document: str,
+    *,
+    collection: str | None = None,
+    since: str | None = None,
+    team: str | None = None,
+    limit: int = 100,
+    policies: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Lists the answers that stood on another version of a document than the current one; exit 1 when there are any.
+
+    Of a document that is gone, these are all of them. since: `2026-11-01` or an ISO time, UTC unless it says otherwise.
+    """
+    return tell_impact(_library, document, collection, since, team, limit, policies, json=json)

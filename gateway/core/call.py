@@ -57,6 +57,22 @@ class Turn(Value, frozen=True):
     text: str
 
 
+class FileSearch(Value, frozen=True):
+    """What a call asks to have searched with the tool `file_search`.
+
+    stores: ids of vector stores. filters: JSON as it was written, b"" for none. limit: at most so many chunks.
+    threshold: the least score. weights: of vectors and words; None leaves that to us. wants_results: whether the
+    reply is to list what was found.
+    """
+
+    stores: tuple[str, ...]
+    filters: bytes = b""
+    limit: int = 20
+    threshold: float = 0.0
+    weights: tuple[float, float] | None = None
+    wants_results: bool = False
+
+
 class Call(Value, frozen=True):
     """What was asked, read from the body once. The body's bytes stay in `inbound`.
 
@@ -65,7 +81,7 @@ class Call(Value, frozen=True):
     rag_ready: the endpoint can take sources and no tool call is waiting for its result.
     response_format: `text`, `json_object`, `json_schema` or `other`. temperature: the caller's own.
     user, conversation: what the caller says of them, "" when nothing. service_tier: what is asked for, '' for the
-    standard one.
+    standard one. file_search: None without such a tool.
     """
 
     inbound: Inbound
@@ -88,6 +104,7 @@ class Call(Value, frozen=True):
     user: str = ""
     conversation: str = ""
     service_tier: str = ""
+    file_search: FileSearch | None = None
 
     @property
     def may_cost(self) -> bool:

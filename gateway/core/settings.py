@@ -21,6 +21,10 @@ Durability = Literal["journal", "fsync", "database"]
 DURABILITIES: dict[str, Durability] = {"journal": "journal", "fsync": "fsync", "database": "database"}
 
 
+KnowledgeStore = Literal["auto", "sqlite", "database"]
+KNOWLEDGE_STORES: dict[str, KnowledgeStore] = {"auto": "auto", "sqlite": "sqlite", "database": "database"}
+
+
 class SignInSettings(Value, frozen=True):
     """How people sign in by OpenID Connect. client_secret: None for a public client. public_url: without a path."""
 
@@ -52,7 +56,8 @@ class Settings(Value, frozen=True):
     """Where things are. Paths are absolute; database_url is SQLAlchemy's with an async driver.
 
     keys_max_age_seconds: how long known keys work while the database is away. sign_in: None when nobody signs in.
-    migrates: whether a start brings the schema up to date, or waits until somebody has.
+    migrates: whether a start brings the schema up to date, or waits until somebody has. knowledge_store: where
+    collections are kept; `auto` is the database when that is PostgreSQL, else a SQLite file in the data folder.
     """
 
     policies: Path
@@ -72,6 +77,12 @@ class Settings(Value, frozen=True):
     sign_in: SignInSettings | None = None
     books: BooksSettings = NO_BOOKS
     migrates: bool = True
+    knowledge_store: KnowledgeStore = "auto"
+
+    @property
+    def has_knowledge_in_database(self) -> bool:
+        """Whether collections are kept in the database and not in a file of the data folder."""
+        return self.knowledge_store != "sqlite" and self.database_url.startswith("postgresql")
 
 
 def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
@@ -115,9 +126,12 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         sign_in=_sign_in(environment, faults),
         migrates=_switch(environment, "GATEWAY_MIGRATE", faults, otherwise=True),
         books=_books(environment, faults),
+        knowledge_store=_knowledge_store(environment, faults),
     )
     if settings.keys_max_age_seconds < LEAST_KEYS_AGE:
         faults.append(f"GATEWAY_KEYS_MAX_AGE_SECONDS is below {LEAST_KEYS_AGE}; a slow answer would close the gateway.")
+    if settings.knowledge_store == "database" and not settings.has_knowledge_in_database:
+        faults.append("GATEWAY_KNOWLEDGE_STORE is database, which takes PostgreSQL; GATEWAY_DATABASE_URL names none.")
     if settings.metrics_auth and settings.metrics_port is not None:
         faults.append("GATEWAY_METRICS_AUTH guards the main port; leave GATEWAY_METRICS_PORT out beside it.")
     if faults:
@@ -157,6 +171,13 @@ def _durability(environment: Mapping[str, str], faults: list[str]) -> Durability
     if text not in DURABILITIES:
         faults.append(f"GATEWAY_DURABILITY is {text!r}; it must be one of {', '.join(DURABILITIES)}.")
     return DURABILITIES.get(text, "journal")
+
+
+def _knowledge_store(environment: Mapping[str, str], faults: list[str]) -> KnowledgeStore:
+    text = environment.get("GATEWAY_KNOWLEDGE_STORE") or "auto"
+    if text not in KNOWLEDGE_STORES:
+        faults.append(f"GATEWAY_KNOWLEDGE_STORE is {text!r}; it must be one of {', '.join(KNOWLEDGE_STORES)}.")
+    return KNOWLEDGE_STORES.get(text, "auto")
 
 
 def _switch(environment: Mapping[str, str], name: str, faults: list[str], *, otherwise: bool = False) -> bool:

@@ -10,6 +10,7 @@ from gateway.core.call import Headers, Inbound
 from gateway.core.clock import Clock
 from gateway.core.errors import BodyTooLarge, CallerLeft, GatewayError, RateLimited
 from gateway.core.ids import new_id
+from gateway.http.local.surface import PREFIXES, Local
 from gateway.http.log import CallLog
 from gateway.http.models import Models
 from gateway.pipeline import Pipeline
@@ -27,9 +28,12 @@ ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 class Proxy:
     """Serves the mount. `in_flight` counts the calls being served."""
 
-    def __init__(self, pipeline: Pipeline, models: Models, log: CallLog, clock: Clock, max_body_bytes: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, models: Models, local: Local, log: CallLog, clock: Clock, max_body_bytes: int
+    ) -> None:
         self._pipeline = pipeline
         self._models = models
+        self._local = local
         self._log = log
         self._clock = clock
         self._max_body_bytes = max_body_bytes
@@ -61,7 +65,7 @@ class Proxy:
             caller.watch()
             if inbound.method == "GET" and (path == MODELS or path.startswith(MODELS + "/")):
                 await self._models.serve(inbound, caller)
-            else:
+            elif not path.startswith(PREFIXES) or not await self._local.serve(inbound, caller):
                 await self._pipeline.serve(inbound, caller, caller.lease)
             status = caller.status
         except GatewayError as fault:

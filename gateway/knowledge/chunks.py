@@ -19,6 +19,13 @@ _HEADING_LINE = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULT
 _FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 
 
+class Chunking(Value, frozen=True):
+    """How a caller wants a document cut, in tokens. overlap: at most half of size."""
+
+    size: int
+    overlap: int
+
+
 class Chunk(Value, frozen=True):
     """A passage of a document.
 
@@ -34,10 +41,14 @@ class Chunk(Value, frozen=True):
 
 
 class Passage(Hit, frozen=True):
-    """A hit that still knows its place: chunks of one document that follow each other can be merged."""
+    """A hit that still knows its place: chunks of one document that follow each other can be merged.
+
+    readers: the document's.
+    """
 
     ordinal: int = 0
     path: str = ""
+    readers: tuple[str, ...] | None = None
 
 
 def estimate_tokens(text: str) -> int:
@@ -45,12 +56,15 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
 
 
-def cut(document: Document) -> tuple[Chunk, ...]:
-    """The chunks of a document in reading order. A document without text is one chunk: its title."""
+def cut(document: Document, chunking: Chunking | None = None) -> tuple[Chunk, ...]:
+    """The chunks of a document in reading order. A document without text is one chunk: its title.
+
+    chunking: None for passages of 200 to 250 tokens without overlap, which ranked best.
+    """
     body = _without_title(document)
     headings = _headings(body)
     chunks: list[Chunk] = []
-    splitter = _splitter(body)
+    splitter = _splitter(body, chunking)
     for start, stretch in _stretches(body):
         for offset, text in splitter.chunk_indices(stretch):
             path = " > ".join((document.title, *_above(headings, start + offset)))
@@ -64,10 +78,15 @@ def _chunk(ordinal: int, path: str, text: str) -> Chunk:
     return Chunk(ordinal, path, text, digest, estimate_tokens(content))
 
 
-def _splitter(text: str) -> MarkdownSplitter:
+def _splitter(text: str, chunking: Chunking | None) -> MarkdownSplitter:
     # The splitter counts characters fast and bytes only through a callback, twenty times slower;
     # one division keeps passages of other scripts as long as English ones.
     bytes_per_character = max(1.0, len(text.encode(errors="replace")) / max(1, len(text)))
+    if chunking is not None:
+        size, overlap = (
+            int(tokens * BYTES_PER_TOKEN / bytes_per_character) for tokens in (chunking.size, chunking.overlap)
+        )
+        return MarkdownSplitter(max(1, size), overlap=max(0, min(overlap, size - 1)))
     low, high = (max(50, int(size / bytes_per_character)) for size in CHUNK_BYTES)
     return MarkdownSplitter((low, high))
 

@@ -1,5 +1,6 @@
 """One pass over one source: what changed goes into the store, words first, vectors after."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,10 +10,15 @@ from gateway.knowledge.chunks import cut
 from gateway.knowledge.connectors import Connector, Fault, Mark, Removal
 from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch, Embedder
-from gateway.knowledge.stores import Put, Store
+from gateway.knowledge.stores import Entry, Pass, Put, Store
 from gateway.knowledge.workers import Workers
 
 CHUNKS_AT_ONCE = 96
+# Documents written in one transaction: a search waits for none of them, and 32 cost little more than one.
+DOCUMENTS_AT_ONCE = 32
+CHARACTERS_AT_ONCE = 400_000
+# A line for each bad document of a large source would be a second copy of it.
+MOST_FAULTS = 1_000
 
 Progress = Callable[[str, int], None]
 """Called with a collection and the number of documents looked at so far."""
@@ -39,13 +45,17 @@ class SyncReport(Value, frozen=True):
 
 
 class EmbeddingUse(Value, frozen=True):
-    """What an embedder read for a collection, to be booked. tokens: None when it does not say."""
+    """What a model read for a collection, to be booked. tokens: None when it does not say.
+
+    texts: passages for a reranker. search_units: what some rerankers bill instead of tokens.
+    """
 
     collection: str
     embedder: str
-    purpose: Literal["ingest", "query"]
+    purpose: Literal["ingest", "query", "rerank"]
     texts: int
     tokens: int | None
+    search_units: float | None = None
 
 
 Booked = Callable[[EmbeddingUse], None]
@@ -63,65 +73,141 @@ class Ingest:
     async def read(
         self, collection: str, source: str, connector: Connector, progress: Progress | None = None
     ) -> SyncReport:
-        """Takes in what changed since the source's last finished pass.
+        """Takes in what changed since the source's last finished pass, or the rest of one that was cut off.
 
-        A pass without a cursor is also a census: documents that the source did not name are removed, unless
-        a fault keeps them or the pass could not be finished.
+        A pass that began without a cursor is also a census: documents that the source did not name are removed,
+        unless a fault keeps them or the pass could not be finished.
         """
-        run, store = self._workers.run, self._store
-        cursor = await run(store.cursor, collection, source)
-        counts: dict[Put, int] = {"added": 0, "updated": 0, "unchanged": 0}
-        removed = 0
-        faults: list[Fault] = []
-        named: set[str] = set()
-        mark: Mark | None = None
-        async for change in connector.changes(cursor):
+        begun = await self._store.begin(collection, source)
+        reading = _Reading(self._store, self._workers, (collection, source), begun, progress)
+        async for change in connector.changes(begun.cursor):
             if isinstance(change, Mark):
-                mark = change
+                await reading.mark(change)
             elif isinstance(change, Fault):
-                faults.append(change)
+                await reading.fault(change)
             elif isinstance(change, Removal):
-                removed += await run(store.remove, collection, source, change.document)
+                await reading.remove(change.document)
             else:
-                counts[await run(self._put, collection, source, change.document)] += 1
-                named.add(change.document.id)
-                if progress is not None:
-                    progress(collection, len(named))
-        if mark is not None:
-            if cursor is None:
-                removed += await self._census(collection, source, named, faults)
-            if mark.cursor != cursor or counts["added"] or counts["updated"] or removed:
-                await run(store.finish, collection, source, mark.cursor, self._wall())
-        there = len(await run(store.documents, collection, source))
-        lines = tuple(fault.line for fault in faults)
-        unchanged = there - counts["added"] - counts["updated"]
-        return SyncReport(counts["added"], counts["updated"], removed, unchanged, lines)
+                await reading.put(change.document)
+        await reading.end(self._wall)
+        counts = reading.counts
+        there = await self._store.count(collection, source)
+        unchanged = max(0, there - counts["added"] - counts["updated"])
+        return SyncReport(counts["added"], counts["updated"], counts["removed"], unchanged, reading.lines())
 
     async def embed(self, collection: str, embedder: Embedder) -> tuple[str, ...]:
-        """Gives vectors to all chunks that have none; what went wrong, in words. The next pass goes on."""
-        run, store = self._workers.run, self._store
-        while chunks := await run(store.pending, collection, embedder.name, CHUNKS_AT_ONCE):
+        """Gives vectors to all chunks that have none; what went wrong, in words. The next pass goes on.
+
+        When all have one, these vectors answer, and those of an embedder before it go.
+        """
+        store = self._store
+        before, any_new = (await store.serving()).get(collection), False
+        while chunks := await store.pending(collection, embedder.name, CHUNKS_AT_ONCE):
             try:
                 embedded = await embedder.embed([chunk.content for chunk in chunks])
                 use = EmbeddingUse(collection, embedder.name, "ingest", len(chunks), embedded.tokens)
                 self._booked(use)
                 ids = tuple(chunk.id for chunk in chunks)
-                await run(store.put_vectors, collection, embedder.name, ids, embedded.rows)
+                await store.put_vectors(collection, embedder.name, ids, embedded.rows)
+                any_new = True
             except (GatewayError, DimensionMismatch) as fault:
                 return (f"{collection}: {len(chunks)} or more chunks wait for vectors: {fault}",)
+        if any_new or (before is not None and before != embedder.name):
+            await store.serve(collection, embedder.name)
         return ()
 
-    def _put(self, collection: str, source: str, document: Document) -> Put:
-        return self._store.put(collection, source, document, cut(document))
 
-    async def _census(self, collection: str, source: str, named: set[str], faults: list[Fault]) -> int:
-        kept = [fault.keeps for fault in faults if fault.keeps is not None]
-        removed = 0
-        for document in sorted(await self._workers.run(self._store.documents, collection, source) - named):
-            if not any(_keeps(pattern, document) for pattern in kept):
-                removed += await self._workers.run(self._store.remove, collection, source, document)
-        return removed
+class _Reading:
+    """A pass in hand: gathers documents into batches, and keeps the order of what the connector tells."""
+
+    def __init__(
+        self, store: Store, workers: Workers, place: tuple[str, str], begun: Pass, progress: Progress | None
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._place = place
+        self._pass = begun
+        self._progress = progress
+        self._batch: list[Document] = []
+        self._characters = 0
+        self._looked_at = 0
+        self._mark: Mark | None = None
+        self._kept: set[str] = set()
+        self._lines: list[str] = []
+        self._more_lines = 0
+        self.counts: Counter[Put | Literal["removed"]] = Counter()
+
+    async def put(self, document: Document) -> None:
+        """Takes a document; it is written with the next that fill a batch."""
+        await self._pass_mark()
+        self._batch.append(document)
+        self._characters += len(document.text)
+        if len(self._batch) >= DOCUMENTS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
+            await self._flush()
+
+    async def remove(self, document: str) -> None:
+        """Removes a document, after all that was told before."""
+        await self._pass_mark()
+        await self._flush()
+        self.counts["removed"] += await self._store.remove(*self._place, document)
+
+    async def fault(self, fault: Fault) -> None:
+        """Notes what could not be read, and has the census keep what may stand behind it."""
+        await self._pass_mark()
+        if len(self._lines) < MOST_FAULTS:
+            self._lines.append(fault.line)
+        else:
+            self._more_lines += 1
+        if fault.keeps is not None and self._pass.is_census and fault.keeps not in self._kept:
+            # Written down at once: a pass that goes on after a kill would not meet this fault again.
+            await self._store.keep(*self._place, fault.keeps, self._pass.number)
+            self._kept.add(fault.keeps)
+
+    async def mark(self, mark: Mark) -> None:
+        """Keeps a mark in mind; it is written down when anything follows, for the last one ends the pass."""
+        await self._pass_mark()
+        self._mark = mark
+
+    async def end(self, wall: Callable[[], float]) -> None:
+        """Writes what is left; with a mark at its end, the pass is finished and its census taken."""
+        await self._flush()
+        counts = self.counts
+        if self._mark is None:
+            return
+        if self._pass.is_census:
+            while gone := await self._store.sweep(*self._place, self._pass.number):
+                counts["removed"] += gone
+        if self._mark.cursor != self._pass.cursor or counts["added"] or counts["updated"] or counts["removed"]:
+            await self._store.finish(*self._place, self._mark.cursor, wall())
+
+    def lines(self) -> tuple[str, ...]:
+        """The faults, for a person."""
+        more = (f"and {self._more_lines:,} more lines like these.",) if self._more_lines else ()
+        return (*self._lines, *more)
+
+    async def _pass_mark(self) -> None:
+        mark, self._mark = self._mark, None
+        if mark is None:
+            return
+        await self._flush()
+        if mark.cursor:
+            await self._store.mark(*self._place, mark.cursor)
+        else:
+            # What was marked before is worth nothing any more: the source was changed meanwhile.
+            self._pass = await self._store.begin(*self._place, anew=True)
+            self._kept.clear()
+
+    async def _flush(self) -> None:
+        if not self._batch:
+            return
+        batch, self._batch, self._characters = self._batch, [], 0
+        entries = await self._workers.run(_cut, batch)
+        for done in await self._store.put(*self._place, entries, self._pass.number):
+            self.counts[done] += 1
+            self._looked_at += 1
+            if self._progress is not None:
+                self._progress(self._place[0], self._looked_at)
 
 
-def _keeps(pattern: str, document: str) -> bool:
-    return document.startswith(pattern[:-1]) if pattern.endswith("*") else document == pattern
+def _cut(documents: list[Document]) -> list[Entry]:
+    return [Entry(document, cut(document)) for document in documents]

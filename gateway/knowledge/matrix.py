@@ -1,16 +1,18 @@
-"""A collection's vectors in memory, and the postings of words asked for lately."""
+"""A collection's vectors in memory, and what was asked for lately."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.core.values import Value
-from gateway.knowledge.ranking import Ids, Posting, Vector, VectorEvidence
+from gateway.knowledge.ranking import Ids, Vector, VectorEvidence
 
 Matrix = npt.NDArray[np.float32]
+Kept = TypeVar("Kept")
 
 SAMPLE = 64
 # Of a sentence embedder's usual cosines; used while a collection is too small to have its own.
@@ -31,9 +33,16 @@ class VectorTable(Value, frozen=True):
     unrelated: float
     neighbouring: float
 
-    def compare(self, question: Vector) -> VectorEvidence:
-        """The cosine of each chunk with a question: (dim,) float32 of unit length."""
-        return VectorEvidence(self.ids, self.rows @ question, self.unrelated, self.neighbouring)
+    def compare(self, question: Vector, permitted: Ids | None = None) -> VectorEvidence:
+        """The cosine of each chunk with a question: (dim,) float32 of unit length.
+
+        permitted: ids ascending; the others are left out. None lets all through.
+        """
+        ids, rows = self.ids, self.rows
+        if permitted is not None:
+            held = np.isin(ids, permitted, assume_unique=True)
+            ids, rows = ids[held], rows[held]
+        return VectorEvidence(ids, rows @ question, self.unrelated, self.neighbouring)
 
 
 def write_table(version: int, ids: Ids, rows: Matrix) -> VectorTable:
@@ -69,8 +78,8 @@ def refreshed(old: VectorTable | None, version: int, ids: Ids, added: dict[int, 
     return write_table(version, all_ids[order], np.concatenate(parts)[order])
 
 
-class PostingCache:
-    """The latest postings, at most `most_rows` entries (16 bytes each) in all. Safe to share by threads.
+class RowCache(Generic[Kept]):
+    """What was asked for last, at most `most_rows` rows in all. Safe to share by threads.
 
     Keys carry the collection's version, so what an edit made stale is never asked for and ages out.
     """
@@ -78,24 +87,25 @@ class PostingCache:
     def __init__(self, most_rows: int = 4_000_000) -> None:
         self._most_rows = most_rows
         self._rows = 0
-        self._kept: OrderedDict[Hashable, Posting] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, key: Hashable) -> Posting | None:
-        """The posting kept under `key`, or None."""
+    def find(self, key: Hashable) -> Kept | None:
+        """What is kept under `key`, or None."""
         with self._lock:
             found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
 
-    def keep(self, key: Hashable, posting: Posting) -> None:
-        """Keeps a posting and lets the longest unused ones go."""
+    def keep(self, key: Hashable, value: Kept, rows: int) -> None:
+        """Keeps a value of that many rows, and lets the longest unused ones go."""
         with self._lock:
             if key in self._kept:
                 return
-            self._kept[key] = posting
-            self._rows += len(posting.ids) + 1
+            self._kept[key] = (value, rows + 1)
+            self._rows += rows + 1
             while self._rows > self._most_rows and len(self._kept) > 1:
-                _, gone = self._kept.popitem(last=False)
-                self._rows -= len(gone.ids) + 1
+                _, (_, gone) = self._kept.popitem(last=False)
+                self._rows -= gone

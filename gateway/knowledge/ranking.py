@@ -1,7 +1,7 @@
 """Which chunks answer a question, and how sure that is. Pure: arrays in, arrays out.
 
 **Order.** Words: BM25 with the collection's own word rarities. With vectors: the even mix of both, each
-min-max scaled over the union of the best 100 (the best of the fusions tried on four sets).
+min-max scaled over the union of the best 100 (the best of the fusions tried on four sets); or another `Fusion`.
 
 **Score**, in [0, 1]. A question's words weigh `rarity`; a word found nowhere weighs most. For a chunk,
 `coverage` is the weight of the words it holds over the weight of all, `strength` the same with each word
@@ -12,8 +12,9 @@ words of the rarest kind the question's weight amounts to:
 
 The first factor asks whether the question's words are here, the second whether these words say anything.
 The best confidence among the first ten chunks becomes the score of the first hit; the others have it in
-proportion to their rank value, so scores fall from hit to hit. With vectors it is the mean of that and of
-where the best cosine stands between two unrelated and two neighbouring chunks of the collection.
+proportion to their rank value, so scores fall from hit to hit. With vectors it is the mean, by the fusion's
+weights, of that and of where the best cosine stands between two unrelated and two neighbouring chunks of the
+collection.
 """
 
 import math
@@ -22,23 +23,35 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.core.values import Value
+from gateway.knowledge.fusion import CONVEX, Fusion
 
 Ids = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
 
-_POOL = 100
+POOL = 100
 _LOOKED_AT = 10
-_EVEN = 0.5
+_RANK_CONSTANT = 60
 # A small collection has no rare words yet; it is weighed as if it stood among this many other chunks.
 _PRIOR_CHUNKS = 250
 
 
 class Posting(Value, frozen=True):
-    """Where one word of the question occurs: ids ascending, and BM25's saturated frequency, both (n,)."""
+    """Where one word of the question occurs: ids ascending, and BM25's saturated frequency, both (n,).
+
+    holding: how many chunks hold it, where these are not all; None when they are.
+    """
 
     ids: Ids
     frequency: _Floats
+    holding: int | None = None
+
+    def within(self, permitted: Ids | None) -> "Posting":
+        """Only what stands among these ids, which ascend; None lets all through."""
+        if permitted is None:
+            return self
+        held = np.isin(self.ids, permitted, assume_unique=True)
+        return Posting(self.ids[held], self.frequency[held])
 
 
 class WordEvidence(Value, frozen=True):
@@ -79,7 +92,7 @@ def rarity(chunks: int, holding: int) -> float:
 
 def weigh_words(postings: list[Posting], chunks: int) -> WordEvidence:
     """The evidence of a question's words in a collection of `chunks` chunks."""
-    weights = [rarity(chunks, len(posting.ids)) for posting in postings]
+    weights = [rarity(chunks, posting.holding or len(posting.ids)) for posting in postings]
     whole = sum(weights) or 1.0
     if not any(len(posting.ids) for posting in postings):
         return WordEvidence(_NOTHING.ids, _NOTHING.scores, _NOTHING.scores, 0.0)
@@ -97,19 +110,32 @@ def rank_words(evidence: WordEvidence, limit: int) -> Ranking:
     return _scored(evidence.ids, evidence.strength, word_confidence(evidence), limit)
 
 
-def rank_both(words: WordEvidence, vectors: VectorEvidence, limit: int) -> Ranking:
+def rank_both(words: WordEvidence, vectors: VectorEvidence, limit: int, fusion: Fusion = CONVEX) -> Ranking:
     """The best chunks by words and vectors together."""
-    pool = np.union1d(
-        words.ids[best_places(words.ids, words.strength, _POOL)],
-        vectors.ids[best_places(vectors.ids, vectors.cosine, _POOL)],
-    )
+    best_words = words.ids[best_places(words.ids, words.strength, POOL)]
+    best_vectors = vectors.ids[best_places(vectors.ids, vectors.cosine, POOL)]
+    pool = np.union1d(best_words, best_vectors)
     if not len(pool):
         return _NOTHING
-    by_words = _scaled(_looked_up(pool, words.ids, words.strength, 0.0))
-    lowest = float(vectors.cosine.min()) if len(vectors.cosine) else 0.0
-    by_vectors = _scaled(_looked_up(pool, vectors.ids, vectors.cosine, lowest))
-    confidence = _EVEN * word_confidence(words) + (1 - _EVEN) * _vector_confidence(vectors)
-    return _scored(pool, _EVEN * by_words + (1 - _EVEN) * by_vectors, confidence, limit)
+    share = fusion.word_share
+    cosines = _looked_up(pool, vectors.ids, vectors.cosine, math.nan)
+    if fusion.method == "rrf":
+        by_words, by_vectors = _by_rank(pool, best_words), _by_rank(pool, best_vectors)
+    else:
+        by_words = _scaled(_looked_up(pool, words.ids, words.strength, 0.0))
+        lowest = float(np.nanmin(cosines)) if not np.isnan(cosines).all() else 0.0
+        by_vectors = _scaled(np.nan_to_num(cosines, nan=lowest))
+    # What was just written has words and no vector yet; it stands by its words, or nobody would find it.
+    by_vectors = np.where(np.isnan(cosines), by_words, by_vectors)
+    values = share * by_words + (1 - share) * by_vectors
+    confidence = share * word_confidence(words) + (1 - share) * _vector_confidence(vectors)
+    return _scored(pool, values, confidence, limit)
+
+
+def _by_rank(pool: Ids, best: Ids) -> _Floats:
+    """1 / (60 + rank) for those of the pool that stand in `best`, which is best first; 0 for the others."""
+    order = np.argsort(best, kind="stable")
+    return _looked_up(pool, best[order], 1.0 / (_RANK_CONSTANT + 1.0 + order), 0.0)
 
 
 def merge_rankings(rankings: list[Ranking], limit: int) -> Ranking:

@@ -84,3 +84,13 @@ class CollectionSettings(Value, frozen=True):
     def readable_by(self, team: str) -> bool:
         """Whether this team may see that the collection exists."""
         return team in self.teams or EVERYONE in self.teams
+
+
+class CollectionStatus(Value, frozen=True):
+    """How many documents and chunks a collection holds, and the teams that may read it."""
+
+    name: str
+    title: str
+    documents: int
+    chunks: int
+    teams: tuple[str, ...]

@@ -3,9 +3,14 @@
 import sqlite3
 from collections import defaultdict
 
+import msgspec
+
+from gateway.core.facts import Attributes
 from gateway.core.values import Value
-from gateway.knowledge.chunks import Chunk, Passage
+from gateway.knowledge.chunks import CHUNKER, Chunk, Passage
+from gateway.knowledge.document import Document
 from gateway.knowledge.ranking import Ranking
+from gateway.knowledge.stores import Entry, Pass, Put
 
 RANGE_BITS = 40  # A trillion chunks each; ids of the first 8,000 collections stay exact even as float64.
 
@@ -14,13 +19,16 @@ CREATE TABLE IF NOT EXISTS knowledge (version INTEGER NOT NULL);
 INSERT INTO knowledge SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM knowledge);
 CREATE TABLE IF NOT EXISTS collections (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL DEFAULT 0,
-    next_chunk INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0);
+    next_chunk INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, embedder TEXT);
 CREATE TABLE IF NOT EXISTS sources (
     collection INTEGER NOT NULL, key TEXT NOT NULL, cursor TEXT, synced_at REAL,
+    mark TEXT, number INTEGER NOT NULL DEFAULT 0, is_census INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (collection, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
     id INTEGER PRIMARY KEY, collection INTEGER NOT NULL, source TEXT NOT NULL, name TEXT NOT NULL,
     title TEXT NOT NULL, url TEXT, version TEXT NOT NULL, chunker TEXT NOT NULL,
+    filename TEXT NOT NULL DEFAULT '', attributes TEXT NOT NULL DEFAULT '[]', readers TEXT,
+    named INTEGER NOT NULL DEFAULT 0,
     UNIQUE (collection, source, name));
 CREATE TABLE IF NOT EXISTS chunks (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, ordinal INTEGER NOT NULL,
@@ -39,7 +47,52 @@ CREATE TRIGGER IF NOT EXISTS chunk_removed AFTER DELETE ON chunks BEGIN
     INSERT INTO chunks_fts (chunks_fts, rowid, path, text) VALUES ('delete', old.id, old.path, old.text);
     DELETE FROM vectors WHERE chunk = old.id AND embedder IN (SELECT name FROM embedders);
 END;
+CREATE INDEX IF NOT EXISTS documents_restricted ON documents (collection) WHERE readers IS NOT NULL;
 """
+# What files of before this version lack, by table.
+_ADDED = {
+    "collections": ("embedder TEXT",),
+    "sources": ("mark TEXT", "number INTEGER NOT NULL DEFAULT 0", "is_census INTEGER NOT NULL DEFAULT 0"),
+    "documents": (
+        "filename TEXT NOT NULL DEFAULT ''",
+        "attributes TEXT NOT NULL DEFAULT '[]'",
+        "readers TEXT",
+        "named INTEGER NOT NULL DEFAULT 0",
+    ),
+}
+# The vectors of an older file were all that served.
+_SERVING = """
+UPDATE collections SET embedder = (
+    SELECT embedder FROM vectors WHERE embedder IN (SELECT name FROM embedders)
+    AND chunk BETWEEN number << 40 AND ((number + 1) << 40) - 1 LIMIT 1)
+"""
+_read_attributes = msgspec.json.Decoder(Attributes).decode
+_read_readers = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Makes the tables, or brings those of an older file up to date; its documents stay."""
+    db.execute("BEGIN IMMEDIATE")
+    has_tables = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'documents'").fetchone()
+    for table, columns in _ADDED.items() if has_tables else ():
+        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for column in columns:
+            if column.partition(" ")[0] not in there:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+                if column == "embedder TEXT":
+                    db.execute(_SERVING)
+    db.execute("COMMIT")
+    db.executescript(SCHEMA)
+
+
+def read_attributes(text: str) -> Attributes:
+    """A document's attributes as they were written."""
+    return _read_attributes(text)
+
+
+def read_readers(text: str | None) -> tuple[str, ...] | None:
+    """A document's readers as they were written; None when all of the collection's may read it."""
+    return None if text is None else _read_readers(text)
 
 
 class Place(Value, frozen=True):
@@ -112,6 +165,72 @@ def drop_documents(db: sqlite3.Connection, rows: list[tuple[int]]) -> int:
     return gone
 
 
+def put_entry(db: sqlite3.Connection, number: int, source: str, entry: Entry, named: int) -> Put:
+    """Writes one document and its chunks. An unchanged one costs a read, and a stamp in a pass of another number."""
+    document = entry.document
+    old = db.execute(
+        "SELECT id, version, chunker, named FROM documents WHERE collection = ? AND source = ? AND name = ?",
+        (number, source, document.id),
+    ).fetchone()
+    if old and old[1:3] == (document.version, CHUNKER):
+        if old[3] != named:
+            db.execute("UPDATE documents SET named = ? WHERE id = ?", (named, old[0]))
+        return "unchanged"
+    columns = "title, url, version, chunker, filename, attributes, readers, named"
+    if old:
+        row = int(old[0])
+        update = f"UPDATE documents SET ({columns}) = ({_marks(8)}) WHERE id = ?"  # noqa: S608 - only `?` marks
+        db.execute(update, (*_values(document, named), row))
+    else:
+        made = db.execute(
+            f"INSERT INTO documents ({columns}, collection, source, name) VALUES ({_marks(11)})",  # noqa: S608 - only `?` marks
+            (*_values(document, named), number, source, document.id),
+        )
+        row = int(made.lastrowid or 0)
+    growth = replace_chunks(db, number, row, entry.chunks)
+    mark_changed(db, number, growth, source)
+    return "updated" if old else "added"
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _values(document: Document, named: int) -> tuple[object, ...]:
+    attributes = msgspec.json.encode(document.attributes).decode()
+    readers = None if document.readers is None else msgspec.json.encode(document.readers).decode()
+    return (
+        document.title,
+        document.url,
+        document.version,
+        CHUNKER,
+        document.filename,
+        attributes,
+        readers,
+        named,
+    )
+
+
+def begin_pass(db: sqlite3.Connection, number: int, source: str, *, anew: bool) -> Pass:
+    """The pass that is due over a source; see Store.begin."""
+    key = (number, source)
+    found = db.execute(
+        "SELECT cursor, mark, number, is_census FROM sources WHERE collection = ? AND key = ?", key
+    ).fetchone()
+    cursor, mark, before, was_census = found or (None, None, 0, 0)
+    if mark is not None and not anew:
+        return Pass(before, mark, is_census=bool(was_census))
+    if cursor is not None and not anew:
+        # Nothing to write down: without a census nobody asks what this pass has named.
+        return Pass(before, cursor, is_census=False)
+    db.execute(
+        "INSERT INTO sources (collection, key, cursor, number, is_census) VALUES (?, ?, NULL, ?, 1) "
+        "ON CONFLICT DO UPDATE SET mark = NULL, cursor = NULL, number = excluded.number, is_census = 1",
+        (*key, before + 1),
+    )
+    return Pass(before + 1, None, is_census=True)
+
+
 def mark_changed(db: sqlite3.Connection, number: int, growth: int, source: str | None) -> None:
     """Raises the version by one, and counts the chunks.
 
@@ -132,14 +251,28 @@ def read_passages(db: sqlite3.Connection, ranking: Ranking) -> tuple[Passage, ..
     passages = []
     for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
         found = db.execute(
-            "SELECT n.name, d.name, d.version, d.title, c.text, d.url, c.tokens, c.ordinal, c.path "
-            "FROM chunks c "
+            "SELECT n.name, d.name, d.version, d.title, c.text, d.url, c.tokens, d.filename, d.attributes, "
+            "c.ordinal, c.path, d.readers FROM chunks c "
             "JOIN documents d ON d.id = c.document JOIN collections n ON n.number = d.collection "
             "WHERE c.id = ?",
             (row,),
         ).fetchone()
-        collection, document, version, title, text, url, tokens, ordinal, path = found
+        collection, document, version, title, text, url, tokens, filename, attributes, ordinal, path, readers = found
         passages.append(
-            Passage(collection, document, version, title, text, score, url, tokens, ordinal=ordinal, path=path)
+            Passage(
+                collection,
+                document,
+                version,
+                title,
+                text,
+                score,
+                url,
+                tokens,
+                filename,
+                read_attributes(attributes),
+                ordinal=ordinal,
+                path=path,
+                readers=read_readers(readers),
+            )
         )
     return tuple(passages)

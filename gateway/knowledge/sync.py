@@ -6,20 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from gateway.core.errors import GatewayError, KnowledgeUnavailable, NotFound
 from gateway.core.facts import Evidence, KnowledgeSignal
-from gateway.core.question import cut_question
-from gateway.core.values import Value
-from gateway.knowledge.chunks import Passage
+from gateway.knowledge.chunks import Chunking, cut
 from gateway.knowledge.distinct import distinct
-from gateway.knowledge.embedders import DimensionMismatch, EmbedderFailed
+from gateway.knowledge.document import Document
+from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import CONVEX, Fusion
 from gateway.knowledge.ingest import EmbeddingUse, Ingest, Progress, SyncReport
 from gateway.knowledge.measure import Measured, evidence
 from gateway.knowledge.polling import Observed, Poller, SourceRecord, SourceRecords, SourceStatus, after_pass
-from gateway.knowledge.settings import CollectionSettings, SourceSettings
+from gateway.knowledge.probes import Probing
+from gateway.knowledge.settings import CollectionSettings, CollectionStatus, SourceSettings
 from gateway.knowledge.sources import connector_of, is_polled
-from gateway.knowledge.stores import Probe, Store
+from gateway.knowledge.stores import Ask, Entry, Found, Store
 from gateway.knowledge.watch import notice
 from gateway.knowledge.workers import Workers
 
@@ -33,18 +37,8 @@ def _not_booked(_use: EmbeddingUse) -> None:
     """Where nobody asks what embedding costs."""
 
 
-class CollectionStatus(Value, frozen=True):
-    """How many documents and chunks a collection holds, and the teams that may read it."""
-
-    name: str
-    title: str
-    documents: int
-    chunks: int
-    teams: tuple[str, ...]
-
-
 class Library:
-    """Collections over one store. All methods belong to one event loop; the store works in threads.
+    """Collections over one store. All methods belong to one event loop.
 
     embedders: by the names that collections use. booked: told of every use of an embedder. records: how passes went.
     """
@@ -61,7 +55,8 @@ class Library:
     ) -> None:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
-        self._embedders = dict(embedders)
+        self._made: dict[str, CollectionSettings] = {}
+        self._probing = Probing(store, embedders)
         self._booked = booked
         self._wall = wall
         # When each source was last compared with its collection, by `collection:source`, in Unix seconds.
@@ -95,7 +90,7 @@ class Library:
         """
         self._collections = {collection.name: collection for collection in collections}
         if embedders is not None:
-            self._embedders = dict(embedders)
+            self._probing.embedders = dict(embedders)
         self._replaced.set()
         self._polled.set()
 
@@ -125,21 +120,29 @@ class Library:
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,
+        filter: Filter | None = None,  # noqa: A002 - what OpenAI's search calls it
+        fusion: Fusion | None = None,
+        threshold: float = 0.0,
     ) -> KnowledgeSignal:
         """What these collections hold for a text: at most `limit` hits, best first, no near-duplicates.
 
-        A collection that the team may not read is treated as if it did not exist. The score is the best
-        hit's. When an embedder fails, words alone are searched. booked: told what embedding the text took, in
-        place of the library's own. local_only: no embedder at an upstream is asked. Raises KnowledgeUnavailable.
+        A collection that the team may not read is treated as if it did not exist, and so is a document that it may
+        not read or that the filter does not let through. The score is the best hit's. When an embedder fails, words
+        alone are searched. booked: told what embedding the text took, in place of the library's own. local_only: no
+        upstream is asked. threshold: hits below this score are left out. Raises KnowledgeUnavailable.
         """
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
         asked = text[-MOST_QUESTION_CHARACTERS:]
         permitted = self._permitted(collections, team)
-        probes = await self._probes(asked, permitted, booked or self._booked, local_only=local_only)
         names = tuple(settings.name for settings in permitted)
-        version, hits = await self._workers.run(self._found, asked, names, probes, limit)
-        return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(version))
+        if not names or not asked.strip():
+            return KnowledgeSignal(0.0, (), str(await self._store.version()))
+        probes = await self._probing.probes(asked, permitted, booked or self._booked, local_only=local_only)
+        ask = Ask(asked, team, names, 2 * limit + 4, probes, filter, fusion or CONVEX)
+        found = await self._found(ask)
+        hits = tuple(hit for hit in distinct(found.passages, limit) if hit.score >= threshold)
+        return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(found.version))
 
     async def measure(
         self,
@@ -163,8 +166,8 @@ class Library:
         found = []
         for text in dict.fromkeys((turn, talk)):
             asked = text[-MOST_QUESTION_CHARACTERS:]
-            probes = await self._probes(asked, permitted, booked or self._booked, local_only=local_only)
-            found.append(await self._workers.run(self._store.measure, asked, names, probes))
+            probes = await self._probing.probes(asked, permitted, booked or self._booked, local_only=local_only)
+            found.append(await self._store.measure(Ask(asked, team, names, 0, probes)))
         first, last = found[0], found[-1]
         has_meaning = bool(names) and all(
             measure.get(name, Measured()).meaning is not None for measure in found for name in names
@@ -173,9 +176,49 @@ class Library:
         embedders = sorted({settings.embedder or "" for settings in permitted})
         return (",".join(embedders) if has_meaning else ""), told
 
+    def know(self, settings: CollectionSettings) -> None:
+        """Makes a collection known that is not in the settings: one that a caller made, without sources of its own."""
+        self._made[settings.name] = settings
+
+    def is_configured(self, collection: str) -> bool:
+        """Whether the settings name this collection: its documents are its sources' affair."""
+        return collection in self._collections
+
+    async def put(self, collection: str, source: str, document: Document, chunking: Chunking | None = None) -> int:
+        """Puts one document into a collection, or in the place of its older version; the bytes of its chunks."""
+        chunks = await self._workers.run(cut, document, chunking)
+        await self._store.put(collection, source, (Entry(document, chunks),))
+        return sum(len(chunk.text.encode(errors="replace")) for chunk in chunks)
+
+    async def remove(self, collection: str, source: str, document: str) -> None:
+        """Takes one document out: no search that begins after this finds it."""
+        await self._store.remove(collection, source, document)
+
+    async def empty(self, collection: str) -> None:
+        """Takes everything out of a collection."""
+        await self._store.keep_sources(collection, ())
+
+    async def embed(self, collection: str) -> tuple[str, ...]:
+        """Gives vectors to all chunks of a collection that have none, if it has an embedder; what went wrong."""
+        settings = self._found_settings(collection)
+        embedder = self._probing.embedders.get(settings.embedder or "") if settings is not None else None
+        if embedder is None:
+            return ()
+        faults = await self._ingest.embed(collection, embedder)
+        self._probing.forget()
+        return faults
+
+    def _found_settings(self, name: str) -> CollectionSettings | None:
+        return self._collections.get(name) or self._made.get(name)
+
+    async def current(self, document: str) -> dict[str, str]:
+        """The version of a document by the collections of the settings that hold it."""
+        found = await self._store.current(document)
+        return {name: version for name, version in found.items() if name in self._collections or name in self._made}
+
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
-        counts = await self._workers.run(self._store.counts)
+        counts = await self._store.counts()
         return tuple(
             CollectionStatus(name, settings.title, *counts.get(name, (0, 0)), settings.teams)
             for name, settings in self._collections.items()
@@ -199,6 +242,10 @@ class Library:
                 await self._polled.wait()
         finally:
             await poller.close()
+
+    async def note(self) -> str:
+        """What an operator should know of the store as it stands; "" when there is nothing."""
+        return await self._store.note()
 
     async def watch(self) -> None:
         """Keeps all collections like their folders and files until `close` or cancellation.
@@ -226,59 +273,22 @@ class Library:
         for lock in tuple(self._locks.values()):  # A pass that holds one ends whole; none begins any more.
             async with lock:
                 pass
-        await asyncio.to_thread(self._workers.close)
-        self._store.close()
+        await self._workers.finish()
+        await self._store.close()
 
     def _permitted(self, collections: Iterable[str], team: str) -> list[CollectionSettings]:
         return [
             settings
             for name in dict.fromkeys(collections)
-            if (settings := self._collections.get(name)) is not None and settings.readable_by(team)
+            if (settings := self._found_settings(name)) is not None and settings.readable_by(team)
         ]
 
-    def _found(
-        self, text: str, collections: Sequence[str], probes: Mapping[str, Probe], limit: int
-    ) -> tuple[int, tuple[Passage, ...]]:
-        # The version is read first: an answer filed under it is at worst newer than it says, never older.
-        version = self._store.version()
-        if not collections or not text.strip():
-            return version, ()
-        passages = self._store.search(text, collections, probes, 2 * limit + 4)
-        return version, distinct(passages, limit)
-
-    async def _probes(
-        self,
-        text: str,
-        collections: Iterable[CollectionSettings],
-        booked: Callable[[EmbeddingUse], None],
-        *,
-        local_only: bool,
-    ) -> dict[str, Probe]:
-        """The text as a vector for each collection with an embedder; each embedder is asked once."""
-        made: dict[str, Probe | None] = {}
-        probes: dict[str, Probe] = {}
-        for settings in collections:
-            embedder = self._embedders.get(settings.embedder or "")
-            if embedder is None or not text.strip() or (local_only and not embedder.is_local):
-                continue
-            if embedder.name not in made:
-                made[embedder.name] = await self._probe(text, settings.name, embedder, booked)
-            probe = made[embedder.name]
-            if probe is not None:
-                probes[settings.name] = probe
-        return probes
-
-    async def _probe(
-        self, text: str, collection: str, embedder: Remembered, booked: Callable[[EmbeddingUse], None]
-    ) -> Probe | None:
-        def took(tokens: int | None) -> None:
-            booked(EmbeddingUse(collection, embedder.name, "query", 1, tokens))
-
+    async def _found(self, ask: Ask) -> Found:
         try:
-            return Probe(embedder.name, await embedder.question(cut_question(text), took))
-        except (EmbedderFailed, DimensionMismatch) as fault:
-            _log.warning("question_not_embedded embedder=%s fault=%s", embedder.name, fault)
-            return None
+            return await self._store.search(ask)
+        except DimensionMismatch as fault:
+            _log.warning("question_not_compared fault=%s", fault)
+            return await self._store.search(msgspec.structs.replace(ask, probes={}))
 
     async def _sync(
         self,
@@ -294,26 +304,27 @@ class Library:
             if self._closed:
                 return report
             keys = tuple(source.key for source in settings.sources)
-            dropped = await self._workers.run(self._store.keep_sources, settings.name, keys)
-            report = report.plus(SyncReport(removed=dropped))
+            report = report.plus(SyncReport(removed=await self._store.keep_sources(settings.name, keys)))
         for source in sources:
             report = report.plus(await self._pass(settings, source, progress))
-        embedder = self._embedders.get(settings.embedder or "")
-        lock = self._lock(f"{settings.name} vectors")
+        embedder = self._probing.embedders.get(settings.embedder or "")
+        vectors = f"{settings.name} vectors"
+        lock = self._lock(vectors)
         # Whoever holds it goes on until no chunk waits: a folder's words need not wait for a website's vectors.
         if embedder is not None and (waits or not lock.locked()):
-            async with lock:
-                if not self._closed:
+            async with lock, self._store.syncing(vectors) as is_ours:
+                if is_ours and not self._closed:
                     faults = await self._ingest.embed(settings.name, embedder)
                     report = report.plus(SyncReport(faults=faults))
+                    self._probing.forget()
         return report
 
     async def _pass(
         self, settings: CollectionSettings, source: SourceSettings, progress: Progress | None = None
     ) -> SyncReport:
         key = f"{settings.name}:{source.key}"
-        async with self._lock(key):
-            if self._closed:
+        async with self._lock(key), self._store.syncing(key) as is_ours:
+            if self._closed or not is_ours:
                 return SyncReport()
             seen = Observed()
             changes = seen.through(connector_of(source))

@@ -23,6 +23,6 @@ class Workers:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
 
-    def close(self) -> None:
-        """Waits for work in hand; what is queued is dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    async def finish(self) -> None:
+        """Waits, off the loop, for work in hand; what is queued is dropped."""
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)

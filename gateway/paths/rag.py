@@ -1,4 +1,4 @@
-"""The RAG path: the call's own words looked up, the sources put before the last user turn, the answer cited."""
+"""The library as calls use it: what is searched for, for whom, and who pays."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,23 +7,14 @@ from typing import Protocol
 import msgspec
 
 from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, Decision
 from gateway.core.errors import KnowledgeUnavailable
-from gateway.core.facts import Evidence, Facts, KnowledgeSignal
-from gateway.knowledge.context import Context, build_context
+from gateway.core.facts import Evidence, KnowledgeSignal
 from gateway.knowledge.ingest import EmbeddingUse
-from gateway.paths.cited_chat import ChatEditor
-from gateway.paths.cited_responses import ResponsesEditor
-from gateway.paths.sources import CitedSources
-from gateway.upstream.prepared import Prepared, ReplyEditor
-from gateway.wire.answer import own_answer
-from gateway.wire.rewrite import rewritten
 
 HITS = 8
 # A best hit below this shares little more with the question than its common words.
 LEAST_SCORE = 0.15
 EARLIER_TURNS = 2
-ABSTAINS = "I do not have information about that in the documents I can use."
 # retrieved(collections, result, seconds): told of every search; result is hit, empty or error.
 Retrieved = Callable[[tuple[str, ...], str, float], None]
 
@@ -81,16 +72,20 @@ class Sources:
         self.embedded = embedded
         self.library = library
         self.context_tokens = context_tokens
+        # Collections of whose unanswered questions no words are kept.
+        self.unrecorded: frozenset[str] = frozenset()
         self._retrieved = retrieved
 
     def paid_by(self, payer: Principal) -> "Sources":
         """The same library, with what it has embedded on another's account than the caller's."""
-        return Sources(
+        made = Sources(
             self.library,
             self.context_tokens,
             self._retrieved,
             lambda _caller, use, call: self.embedded(payer, use, call),
         )
+        made.unrecorded = self.unrecorded
+        return made
 
     def paid_by_nobody(self) -> "Sources":
         """The same library for a call that nobody makes: nothing of it is booked or counted."""
@@ -99,7 +94,13 @@ class Sources:
         )
 
     async def find(
-        self, call: Call, principal: Principal, collections: tuple[str, ...], *, local_only: bool = False
+        self,
+        call: Call,
+        principal: Principal,
+        collections: tuple[str, ...],
+        limit: int = HITS,
+        *,
+        local_only: bool = False,
     ) -> KnowledgeSignal:
         """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
         started = time.perf_counter()
@@ -108,7 +109,7 @@ class Sources:
                 question(call),
                 collections,
                 principal.team,
-                HITS,
+                limit,
                 lambda use: self.embedded(principal, use, call),
                 local_only=local_only,
             )
@@ -145,49 +146,3 @@ def question(call: Call) -> str:
     if len(call.text.split()) >= 8:
         return call.text
     return talk(call)
-
-
-async def prepare_rag(
-    call: Call,
-    principal: Principal,
-    decision: Decision,
-    arm: Arm,
-    facts: Facts,
-    sources: Sources,
-    *,
-    may_ask_usage: bool,
-) -> Prepared:
-    """The request for `arm` with its sources, or an answer of our own when there are none and the arm abstains.
-
-    Raises KnowledgeUnavailable (503): a call is never silently answered without its sources.
-    """
-    signal = facts.signal(arm.collections) or await sources.find(call, principal, arm.collections)
-    hits = [hit for hit in signal.hits if hit.score >= LEAST_SCORE]
-    context = build_context(hits, sources.context_tokens, wants_json=call.wants_json)
-    # Another collection must look like one that does not exist.
-    permitted = sources.library.permitted(arm.collections, principal.team)
-    told = (
-        (b"x-gateway-collections", ",".join(permitted).encode()),
-        (b"x-gateway-knowledge-version", signal.version.encode()),
-    )
-    cited = CitedSources(decision.id, context.sources)
-    if not context.sources and arm.on_no_match == "abstain":
-        answer = own_answer(call, ABSTAINS, cited.told())
-        return Prepared(arm=arm, body=b"", headers=told, answer=answer)
-    block = context.text if context.sources else None
-    body, injected = rewritten(call, arm, may_ask_usage=may_ask_usage, block=block)
-    return Prepared(
-        arm=arm,
-        body=body,
-        usage_injected=injected,
-        context_tokens=context.tokens,
-        headers=told,
-        editor=_editor(call, cited, context),
-    )
-
-
-def _editor(call: Call, cited: CitedSources, context: Context) -> ReplyEditor | None:
-    if not context.sources or call.wants_json:
-        # Markers have no place in the caller's JSON, and nothing in it may be taken for one.
-        return None
-    return ResponsesEditor(cited) if call.endpoint == "responses" else ChatEditor(cited)

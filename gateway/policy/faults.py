@@ -93,6 +93,9 @@ def knowledge_faults(file: KnowledgeFile, document: Document, named: Named) -> I
         if entry.embedder and not named.embedder(entry.embedder):
             place = ("collections", name, "embedder")
             yield document.fault(place, f"embedder {entry.embedder!r} is not defined under embedders.")
+    used = file.vector_stores.embedder
+    if used and not named.embedder(used):
+        yield document.fault(("vector_stores", "embedder"), f"embedder {used!r} is not defined under embedders.")
     for name, embedder in file.embedders.items():
         if isinstance(embedder, UpstreamEmbedderEntry) and not named.upstream(embedder.upstream):
             place = ("embedders", name, "upstream")
@@ -129,6 +132,10 @@ def _use_faults(use: UseEntry, document: Document, place: Place, named: Named) -
         ways.append((use.shadow, (*place, "shadow")))
     for way, here in ways:
         yield from _unknown(way.collections, document, (*here, "collections"), named)
+        if way.fallback_model and not named.model(way.fallback_model):
+            yield document.fault((*here, "fallback_model"), _unknown_model(way.fallback_model))
+        if way.judge is not None and not named.model(way.judge.model):
+            yield document.fault((*here, "judge", "model"), _unknown_model(way.judge.model))
     targets: list[tuple[WayEntry | WeightedEntry | CanaryEntry, Place]] = [*ways]
     targets += [(target, (*place, "targets", index)) for index, target in enumerate(use.targets)]
     if use.canary is not None:

@@ -12,7 +12,9 @@ from gateway.policy.sources_file import SourceEntry
 class CollectionEntry(Written):
     """A set of documents. teams: who may read it; `*` is everyone, none is nobody.
 
-    model: what answers a caller who asks for `kb/<name>`. embedder: a name from `embedders`.
+    model: what answers a caller who asks for `kb/<name>`. embedder: a name from `embedders`. owner: the team that pays
+    for embedding the documents; without one the operator does. record_gaps: whether the words of questions that it did
+    not answer are kept.
     """
 
     title: str = ""
@@ -20,6 +22,8 @@ class CollectionEntry(Written):
     teams: list[str] = []
     embedder: str | None = None
     model: str | None = None
+    owner: Annotated[str, Field(min_length=1)] | None = None
+    record_gaps: bool = True
 
 
 class UpstreamEmbedderEntry(Written):
@@ -52,9 +56,16 @@ EmbedderEntry = Annotated[
 ]
 
 
+class VectorStoresEntry(Written):
+    """What holds for vector stores that callers make. embedder: a name from `embedders`; without one words alone."""
+
+    embedder: str | None = None
+
+
 class KnowledgeFile(Written):
     """The whole file. context_tokens: how much of a prompt the sources may take."""
 
     collections: dict[Name, CollectionEntry] = {}
     embedders: dict[Name, EmbedderEntry] = {}
+    vector_stores: VectorStoresEntry = VectorStoresEntry()
     context_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000

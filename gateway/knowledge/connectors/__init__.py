@@ -38,7 +38,11 @@ class Fault(Value, frozen=True):
 
 
 class Mark(Value, frozen=True):
-    """All changes before it are told; a later pass may begin from this cursor."""
+    """All changes before it are told; a later pass may begin from this cursor.
+
+    One in mid-pass is where the pass goes on from when it is cut off after it. An empty cursor there says that it
+    begins anew: what follows is all there is, whatever was told before.
+    """
 
     cursor: str
 

@@ -7,48 +7,44 @@ rarities, tells for each chunk which words it holds, is two to three times faste
 """
 
 import contextlib
-import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gateway.core.errors import KnowledgeUnavailable
-from gateway.knowledge.chunks import CHUNKER, Chunk, Passage
-from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch
-from gateway.knowledge.matrix import Matrix, PostingCache, VectorTable, refreshed
-from gateway.knowledge.measure import Measured, measured
-from gateway.knowledge.ranking import (
-    Posting,
-    Ranking,
-    VectorEvidence,
-    WordEvidence,
-    merge_rankings,
-    rank_both,
-    rank_words,
-    weigh_words,
-)
+from gateway.knowledge.matrix import Matrix
+from gateway.knowledge.measure import Measured
 from gateway.knowledge.sqlite_rows import (
-    SCHEMA,
-    Place,
+    begin_pass,
     drop_documents,
     find_place,
     make_place,
     mark_changed,
+    prepare,
+    put_entry,
     read_passages,
-    replace_chunks,
 )
-from gateway.knowledge.stores import PendingChunk, Probe, Put
-from gateway.knowledge.words import question_words
+from gateway.knowledge.sqlite_search import Searcher
+from gateway.knowledge.stores import Ask, Entry, Found, Pass, PendingChunk, Put
+from gateway.knowledge.workers import Workers
 
 BUSY_SECONDS = 10.0
+SWEPT_AT_ONCE = 200
+_OF_SOURCE = "FROM {} JOIN collections c ON c.number = {}.collection WHERE c.name = ? AND {}.{} = ?"
+_DOCUMENTS = _OF_SOURCE.format("documents", "documents", "documents", "source")
+_SOURCES = _OF_SOURCE.format("sources", "sources", "sources", "key")
+
+Result = TypeVar("Result")
 
 
 class SqliteStore:
-    """A store in the file `path`, made when absent. Each thread reads over its own connection."""
+    """A store in the file `path`, made when absent. It works in threads, each over its own connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,132 +52,174 @@ class SqliteStore:
         self._open: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._write_lock = threading.Lock()
-        self._postings = PostingCache()
-        self._tables: dict[tuple[int, str], VectorTable] = {}
+        self._searcher = Searcher()
+        self._workers = Workers()
+        self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         db = self._connection()
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(SCHEMA)
+        prepare(db)
 
-    def put(self, collection: str, source: str, document: Document, chunks: tuple[Chunk, ...]) -> Put:
-        """See Store. An unchanged document costs one read and no write."""
-        with self._writing() as db:
-            number = make_place(db, collection)
-            old = db.execute(
-                "SELECT id, version, chunker FROM documents WHERE collection = ? AND source = ? AND name = ?",
-                (number, source, document.id),
-            ).fetchone()
-            if old and old[1:] == (document.version, CHUNKER):
-                return "unchanged"
-            values = (document.title, document.url, document.version, CHUNKER)
-            if old:
-                row = int(old[0])
-                db.execute(
-                    "UPDATE documents SET title = ?, url = ?, version = ?, chunker = ? WHERE id = ?",
-                    (*values, row),
-                )
-            else:
-                row = int(
-                    db.execute(
-                        "INSERT INTO documents (title, url, version, chunker, collection, source, name) "
-                        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        (*values, number, source, document.id),
-                    ).lastrowid
-                    or 0
-                )
-            growth = replace_chunks(db, number, row, chunks)
-            mark_changed(db, number, growth, source)
-            return "updated" if old else "added"
+    def syncing(self, collection: str) -> AbstractAsyncContextManager[bool]:
+        """See Store. Always True: of the processes over one file, only the first worker passes over sources."""
+        return _alone(collection)
 
-    def remove(self, collection: str, source: str, document: str) -> bool:
+    async def begin(self, collection: str, source: str, *, anew: bool = False) -> Pass:
         """See Store."""
-        with self._writing() as db:
+
+        def work(db: sqlite3.Connection) -> Pass:
+            return begin_pass(db, make_place(db, collection), source, anew=anew)
+
+        return await self._write(work)
+
+    async def put(self, collection: str, source: str, entries: Sequence[Entry], number: int = 0) -> tuple[Put, ...]:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> tuple[Put, ...]:
+            place = make_place(db, collection)
+            return tuple([put_entry(db, place, source, entry, number) for entry in entries])
+
+        return await self._write(work)
+
+    async def keep(self, collection: str, source: str, pattern: str, number: int) -> None:
+        """See Store."""
+        start = pattern.removesuffix("*")
+        # Not LIKE, to which `%`, `_` and letter case mean something else.
+        same = "substr(name, 1, length(?)) = ?" if pattern.endswith("*") else "name IN (?, ?)"
+
+        def work(db: sqlite3.Connection) -> None:
+            stamped = f"UPDATE documents SET named = ? WHERE collection = ? AND source = ? AND {same}"  # noqa: S608
+            db.execute(stamped, (number, make_place(db, collection), source, start, start))
+
+        await self._write(work)
+
+    async def remove(self, collection: str, source: str, document: str) -> bool:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> bool:
             number = make_place(db, collection)
-            rows = db.execute(
-                "SELECT id FROM documents WHERE collection = ? AND source = ? AND name = ?",
-                (number, source, document),
-            ).fetchall()
+            query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND name = ?"
+            rows = db.execute(query, (number, source, document)).fetchall()
             if rows:
                 mark_changed(db, number, -drop_documents(db, rows), source)
             return bool(rows)
 
-    def keep_sources(self, collection: str, sources: Iterable[str]) -> int:
+        return await self._write(work)
+
+    async def mark(self, collection: str, source: str, cursor: str) -> None:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> None:
+            place = make_place(db, collection)
+            db.execute("UPDATE sources SET mark = ? WHERE collection = ? AND key = ?", (cursor, place, source))
+
+        await self._write(work)
+
+    async def sweep(self, collection: str, source: str, number: int) -> int:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> int:
+            place = make_place(db, collection)
+            query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND named <> ? LIMIT ?"
+            rows = db.execute(query, (place, source, number, SWEPT_AT_ONCE)).fetchall()
+            if rows:
+                mark_changed(db, place, -drop_documents(db, rows), source)
+            return len(rows)
+
+        return await self._write(work)
+
+    async def finish(self, collection: str, source: str, cursor: str | None, at: float) -> None:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO sources (collection, key, cursor, synced_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET cursor = excluded.cursor, synced_at = excluded.synced_at, mark = NULL, is_census = 0",
+                (make_place(db, collection), source, cursor, at),
+            )
+
+        await self._write(work)
+
+    async def keep_sources(self, collection: str, sources: Iterable[str]) -> int:
         """See Store."""
         keys = tuple(sources)
         others = f"collection = ? AND {{}} NOT IN ({', '.join('?' * len(keys))})"
-        with self._writing() as db:
+
+        def work(db: sqlite3.Connection) -> int:
             number = make_place(db, collection)
-            rows = db.execute(
-                f"SELECT id FROM documents WHERE {others.format('source')}",  # noqa: S608 - only `?` marks
-                (number, *keys),
-            ).fetchall()
+            query = f"SELECT id FROM documents WHERE {others.format('source')}"  # noqa: S608 - only `?` marks
+            rows = db.execute(query, (number, *keys)).fetchall()
             if rows:
                 mark_changed(db, number, -drop_documents(db, rows), None)
             db.execute(f"DELETE FROM sources WHERE {others.format('key')}", (number, *keys))  # noqa: S608
             return len(rows)
 
-    def documents(self, collection: str, source: str) -> frozenset[str]:
+        return await self._write(work)
+
+    async def documents(self, collection: str, source: str) -> frozenset[str]:
         """See Store."""
-        rows = self._connection().execute(
-            "SELECT d.name FROM documents d JOIN collections c ON c.number = d.collection "
-            "WHERE c.name = ? AND d.source = ?",
-            (collection, source),
-        )
+        rows = await self._rows(f"SELECT documents.name {_DOCUMENTS}", collection, source)
         return frozenset(row[0] for row in rows)
 
-    def cursor(self, collection: str, source: str) -> str | None:
+    async def current(self, document: str) -> dict[str, str]:
         """See Store."""
-        row = self._connection().execute(
-            "SELECT s.cursor FROM sources s JOIN collections c ON c.number = s.collection "
-            "WHERE c.name = ? AND s.key = ?",
-            (collection, source),
+        query = (
+            "SELECT c.name, d.version FROM documents d JOIN collections c ON c.number = d.collection WHERE d.name = ?"
         )
-        found = row.fetchone()
-        return found[0] if found else None
+        return dict(await self._rows(query, document))
 
-    def finish(self, collection: str, source: str, cursor: str | None, at: float) -> None:
+    async def count(self, collection: str, source: str) -> int:
         """See Store."""
-        with self._writing() as db:
-            db.execute(
-                "INSERT INTO sources (collection, key, cursor, synced_at) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET cursor = excluded.cursor, synced_at = excluded.synced_at",
-                (make_place(db, collection), source, cursor, at),
-            )
+        rows = await self._rows(f"SELECT count(*) {_DOCUMENTS}", collection, source)
+        return int(rows[0][0])
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    async def cursor(self, collection: str, source: str) -> str | None:
         """See Store."""
-        rows = self._connection().execute(
+        rows = await self._rows(f"SELECT sources.cursor {_SOURCES}", collection, source)
+        return rows[0][0] if rows else None
+
+    async def counts(self) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        rows = await self._rows(
             "SELECT c.name, (SELECT count(*) FROM documents d WHERE d.collection = c.number), c.chunks "
             "FROM collections c"
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    def synced_at(self) -> dict[tuple[str, str], float]:
-        """When each (collection, source) was last passed over to its end, in Unix seconds."""
-        rows = self._connection().execute(
-            "SELECT c.name, s.key, s.synced_at FROM sources s JOIN collections c ON c.number = s.collection "
-            "WHERE s.synced_at IS NOT NULL"
-        )
-        return {(row[0], row[1]): row[2] for row in rows}
-
-    def pending(self, collection: str, embedder: str, limit: int) -> tuple[PendingChunk, ...]:
+    async def serving(self) -> dict[str, str]:
         """See Store."""
-        db = self._connection()
-        place = find_place(db, collection)
-        if place is None:
-            return ()
-        rows = db.execute(
-            "SELECT id, path, text FROM chunks c WHERE id BETWEEN ? AND ? AND NOT EXISTS "
-            "(SELECT 1 FROM vectors v WHERE v.embedder = ? AND v.chunk = c.id) ORDER BY id LIMIT ?",
-            (place.low, place.high, embedder, limit),
-        )
-        return tuple(PendingChunk(row[0], f"{row[1]}\n{row[2]}") for row in rows)
+        return dict(await self._rows("SELECT name, embedder FROM collections WHERE embedder IS NOT NULL"))
 
-    def put_vectors(self, collection: str, embedder: str, ids: tuple[int, ...], rows: Matrix) -> None:
+    async def version(self) -> int:
+        """See Store."""
+        return int((await self._rows("SELECT version FROM knowledge"))[0][0])
+
+    async def note(self) -> str:
+        """See Store."""
+        return ""
+
+    async def pending(self, collection: str, embedder: str, limit: int) -> tuple[PendingChunk, ...]:
+        """See Store."""
+
+        def work(db: sqlite3.Connection) -> tuple[PendingChunk, ...]:
+            place = find_place(db, collection)
+            if place is None:
+                return ()
+            rows = db.execute(
+                "SELECT id, path, text FROM chunks c WHERE id BETWEEN ? AND ? AND NOT EXISTS "
+                "(SELECT 1 FROM vectors v WHERE v.embedder = ? AND v.chunk = c.id) ORDER BY id LIMIT ?",
+                (place.low, place.high, embedder, limit),
+            )
+            return tuple(PendingChunk(row[0], f"{row[1]}\n{row[2]}") for row in rows)
+
+        return await self._read(work)
+
+    async def put_vectors(self, collection: str, embedder: str, ids: tuple[int, ...], rows: Matrix) -> None:
         """See Store."""
         dimension = rows.shape[1]
         blobs = [(embedder, row.tobytes(), i) for i, row in zip(ids, rows.astype(np.float16), strict=True)]
-        with self._writing() as db:
+
+        def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR IGNORE INTO embedders VALUES (?, ?)", (embedder, dimension))
             before = db.execute("SELECT dimension FROM embedders WHERE name = ?", (embedder,)).fetchone()[0]
             if before != dimension:
@@ -192,109 +230,73 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO vectors (embedder, chunk, vector) SELECT ?1, id, ?2 FROM chunks WHERE id = ?3",
                 blobs,
             )
-            mark_changed(db, make_place(db, collection), 0, None)
+            number = make_place(db, collection)
+            db.execute("UPDATE collections SET embedder = coalesce(embedder, ?) WHERE number = ?", (embedder, number))
+            mark_changed(db, number, 0, None)
 
-    def search(
-        self, question: str, collections: Iterable[str], probes: Mapping[str, Probe], limit: int
-    ) -> tuple[Passage, ...]:
-        """See Store. One read transaction: version, words, vectors and texts are of one moment."""
-        names = tuple(dict.fromkeys(collections))
-        words = question_words(question)
-        try:
-            with self._reading() as db:
-                rankings = [
-                    self._ranked(db, place, words, probes.get(name), limit)
-                    for name in names
-                    if (place := find_place(db, name)) is not None
-                ]
-                return read_passages(db, merge_rankings(rankings, limit))
-        except sqlite3.Error as fault:
-            raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
+        await self._write(work)
 
-    def measure(self, question: str, collections: Iterable[str], probes: Mapping[str, Probe]) -> dict[str, Measured]:
+    async def serve(self, collection: str, embedder: str) -> None:
         """See Store."""
-        words = question_words(question)
-        try:
-            with self._reading() as db:
-                return {
-                    name: measured(*self._weighed(db, place, words, probes.get(name)))
-                    for name in dict.fromkeys(collections)
-                    if (place := find_place(db, name)) is not None
-                }
-        except sqlite3.Error as fault:
-            raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
 
-    def version(self) -> int:
+        def work(db: sqlite3.Connection) -> None:
+            place = find_place(db, collection)
+            if place is None:
+                return
+            query = "UPDATE collections SET embedder = ?1 WHERE number = ?2 AND embedder IS NOT ?1"
+            changed = db.execute(query, (embedder, place.number)).rowcount
+            changed += db.execute(
+                "DELETE FROM vectors WHERE chunk BETWEEN ? AND ? AND embedder IN "
+                "(SELECT name FROM embedders WHERE name <> ?)",
+                (place.low, place.high, embedder),
+            ).rowcount
+            if changed:
+                mark_changed(db, place.number, 0, None)
+
+        await self._write(work)
+
+    async def search(self, ask: Ask) -> Found:
+        """See Store. One read transaction: version, rights, words, vectors and texts are of one moment."""
+
+        def work(db: sqlite3.Connection) -> Found:
+            version = int(db.execute("SELECT version FROM knowledge").fetchone()[0])
+            return Found(version, read_passages(db, self._searcher.rank(db, ask)))
+
+        return await self._read(work)
+
+    async def measure(self, ask: Ask) -> dict[str, Measured]:
         """See Store."""
-        try:
-            return int(self._connection().execute("SELECT version FROM knowledge").fetchone()[0])
-        except sqlite3.Error as fault:
-            raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
+        return await self._read(lambda db: self._searcher.measure(db, ask))
 
-    def collection_version(self, collection: str) -> int:
-        """The store's version when this collection last changed; 0 when it never did."""
-        row = self._connection().execute("SELECT version FROM collections WHERE name = ?", (collection,))
-        found = row.fetchone()
-        return int(found[0]) if found else 0
-
-    def close(self) -> None:
-        """See Store. Call it when no thread searches any more."""
+    async def close(self) -> None:
+        """See Store. Waits for what is being read or written."""
+        self._closed = True
+        await self._workers.finish()
         with self._guard:
             while self._open:
                 self._open.pop().close()
 
-    def _ranked(
-        self, db: sqlite3.Connection, place: Place, words: tuple[str, ...], probe: Probe | None, limit: int
-    ) -> Ranking:
-        evidence, vectors = self._weighed(db, place, words, probe)
-        return rank_words(evidence, limit) if vectors is None else rank_both(evidence, vectors, limit)
+    async def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        return await self._read(lambda db: db.execute(query, values).fetchall())
 
-    def _weighed(
-        self, db: sqlite3.Connection, place: Place, words: tuple[str, ...], probe: Probe | None
-    ) -> tuple[WordEvidence, VectorEvidence | None]:
-        evidence = weigh_words([self._posting(db, place, word) for word in words], place.chunks)
-        if probe is None:
-            return evidence, None
-        table = self._table(db, place, probe.embedder)
-        if not len(table.ids):
-            return evidence, None
-        if table.rows.shape[1] != len(probe.vector):
-            raise DimensionMismatch(
-                f"A question of {len(probe.vector)} numbers cannot be compared with chunks of "
-                f"{table.rows.shape[1]}; embedder {probe.embedder!r} changed."
-            )
-        return evidence, table.compare(probe.vector)
+    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._run(self._reading, work)
 
-    def _posting(self, db: sqlite3.Connection, place: Place, word: str) -> Posting:
-        key = (place.number, place.version, word)
-        found = self._postings.find(key)
-        if found is None:
-            found = _read_posting(db, place, word)
-            self._postings.keep(key, found)
-        return found
+    async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._run(self._writing, work)
 
-    def _table(self, db: sqlite3.Connection, place: Place, embedder: str) -> VectorTable:
-        key = (place.number, embedder)
-        old = self._tables.get(key)
-        if old is not None and old.version == place.version:
-            return old
-        within = (embedder, place.low, place.high)
-        where = "FROM vectors WHERE embedder = ? AND chunk BETWEEN ? AND ?"
-        rows = db.execute(f"SELECT chunk {where}", within).fetchall()
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        added: dict[int, bytes] = {}
-        if old is None or not len(old.ids):
-            added = dict(db.execute(f"SELECT chunk, vector {where}", within))
-        else:
-            for chunk in np.setdiff1d(ids, old.ids):
-                one = "SELECT vector FROM vectors WHERE embedder = ? AND chunk = ?"
-                added[int(chunk)] = db.execute(one, (embedder, int(chunk))).fetchone()[0]
-        fresh = refreshed(old, place.version, ids, added)
-        # Two threads may both build it; a reader of an older moment must not put its table over a newer one.
-        newest = self._tables.get(key)
-        if newest is None or newest.version < fresh.version:
-            self._tables[key] = fresh
-        return fresh
+    async def _run(
+        self,
+        within: Callable[[], contextlib.AbstractContextManager[sqlite3.Connection]],
+        work: Callable[[sqlite3.Connection], Result],
+    ) -> Result:
+        def whole() -> Result:
+            with within() as db:
+                return work(db)
+
+        if self._closed:
+            raise KnowledgeUnavailable("The knowledge store is closed.")
+        return await self._workers.run(whole)
 
     def _connection(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
@@ -310,12 +312,15 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        db = self._connection()
-        db.execute("BEGIN")
         try:
-            yield db
-        finally:
-            db.execute("ROLLBACK")
+            db = self._connection()
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+        except sqlite3.Error as fault:
+            raise KnowledgeUnavailable(f"The knowledge store cannot be read: {fault}.") from fault
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -333,25 +338,6 @@ class SqliteStore:
                 raise
 
 
-def _read_posting(db: sqlite3.Connection, place: Place, word: str) -> Posting:
-    """A word's chunks in a collection. FTS5 gives rarity x frequency with the rarity of the whole file.
-
-    That rarity is divided out: what other collections hold must move neither order nor score here.
-    """
-    match = f'"{word}"'
-    rows = db.execute(
-        "SELECT rowid - ?1, -bm25(chunks_fts) FROM chunks_fts "
-        "WHERE chunks_fts MATCH ?2 AND rowid BETWEEN ?1 AND ?3 ORDER BY rowid",
-        (place.low, match, place.high),
-    ).fetchall()
-    if not rows:
-        return Posting(np.empty(0, np.int64), np.empty(0))
-    everywhere = int(db.execute("SELECT sum(chunks) FROM collections").fetchone()[0])
-    holding = len(rows)
-    if everywhere != place.chunks:
-        count = "SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH ?"
-        holding = int(db.execute(count, (match,)).fetchone()[0])
-    # FTS5's own formula, floor included: fts5_aux.c, fts5Bm25GetData.
-    rarity = math.log((everywhere - holding + 0.5) / (holding + 0.5))
-    found = np.array(rows, np.float64)
-    return Posting(found[:, 0].astype(np.int64) + place.low, found[:, 1] / (rarity if rarity > 0 else 1e-6))
+@contextlib.asynccontextmanager
+async def _alone(_collection: str) -> AsyncIterator[bool]:
+    yield True

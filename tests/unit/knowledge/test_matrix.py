@@ -1,6 +1,6 @@
 import numpy as np
 
-from gateway.knowledge.matrix import PostingCache, refreshed, write_table
+from gateway.knowledge.matrix import RowCache, refreshed, write_table
 from gateway.knowledge.ranking import Posting
 
 
@@ -47,10 +47,10 @@ def test_the_cosine_with_itself_is_one() -> None:
 
 
 def test_the_cache_lets_the_longest_unused_go() -> None:
-    cache = PostingCache(most_rows=25)
+    cache: RowCache[Posting] = RowCache(most_rows=25)
     for name in "ab":
-        cache.keep(name, Posting(np.arange(10, dtype=np.int64), np.ones(10)))
+        cache.keep(name, Posting(np.arange(10, dtype=np.int64), np.ones(10)), 10)
     assert cache.find("a") is not None
-    cache.keep("c", Posting(np.arange(10, dtype=np.int64), np.ones(10)))
+    cache.keep("c", Posting(np.arange(10, dtype=np.int64), np.ones(10)), 10)
     assert cache.find("b") is None
     assert cache.find("a") is not None

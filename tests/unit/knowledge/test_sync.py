@@ -88,14 +88,14 @@ class TestSync:
         desk.write("b.md", "beta")
         await desk.library.sync()
         source = desk.settings().sources[0].key
-        cursor = desk.store.cursor("help", source)
+        cursor = await desk.store.cursor("help", source)
         desk.write("b.md", "beta new")
         await desk.library.sync()
-        desk.store.remove("help", source, "zzz")
-        desk.store.finish("help", source, cursor, 0.0)  # as if only the older cursor had been written
+        await desk.store.remove("help", source, "zzz")
+        await desk.store.finish("help", source, cursor, 0.0)  # as if only the older cursor had been written
         desk.write("c.md", "gamma")
         await desk.library.sync()
-        desk.store.finish("help", source, None, 0.0)  # as a pass cut off after its first write leaves it
+        await desk.store.finish("help", source, None, 0.0)  # as a pass cut off after its first write leaves it
         (desk.docs / "c.md").unlink()
         assert (await desk.library.sync()).removed == 1
         assert await desk.found("gamma") == []
@@ -160,7 +160,7 @@ class TestSearch:
         await desk.library.sync()
         signal = await desk.library.search("How many days do refunds take?", ["help"], "t")
         assert signal.score == signal.hits[0].score > 0.5
-        assert signal.version == str(desk.store.version())
+        assert signal.version == str(await desk.store.version())
 
     async def test_unknown_and_unreadable_collections_look_the_same(self, desk: Desk) -> None:
         closed = CollectionSettings("closed", "", desk.settings().sources, ("legal",))
@@ -255,3 +255,74 @@ class TestWatch:
         await asyncio.wait_for(task, 2.0)
         with pytest.raises(KnowledgeUnavailable):
             await desk.found("alpha")
+
+
+class TestAnotherEmbedder:
+    async def ready(self, desk: Desk) -> tuple[FakeEmbedder, dict[str, Remembered]]:
+        """A collection with the vectors of `fake`, and a second embedder beside it."""
+        other = FakeEmbedder("other:1", 32)
+        both = {"fake": Remembered(desk.embedder), "other": Remembered(other)}
+        desk.library.replace([desk.settings("fake")], both)
+        desk.write("a.md", "Our holiday allowance.")
+        desk.write("b.md", "Parking on site.")
+        await desk.library.sync()
+        return other, both
+
+    async def test_the_old_vectors_answer_until_the_new_ones_are_complete(self, desk: Desk) -> None:
+        other, _ = await self.ready(desk)
+        desk.library.replace([desk.settings("other")])
+        other.broken = True
+        assert "wait for vectors" in (await desk.library.sync()).faults[0]
+        # `vacation` shares no word with what it finds: only vectors can have found it, and only the old are there.
+        assert await desk.found("vacation") == ["a.md", "b.md"]
+        assert desk.uses[-1].embedder == "fake:1"
+        assert await desk.store.serving() == {"help": "fake:1"}
+        other.broken = False
+        await desk.library.sync()
+        assert await desk.store.serving() == {"help": "other:1"}
+        assert (await desk.found("vacation"))[0] == "a.md"
+        assert desk.uses[-1].embedder == "other:1"
+        assert len(await desk.store.pending("help", "fake:1", 10)) == 2, "the old vectors are dropped"
+
+    async def test_half_made_vectors_do_not_answer(self, desk: Desk) -> None:
+        """A search by some new vectors would not know the chunks that have none."""
+        await self.ready(desk)
+        (first, _) = await desk.store.pending("help", "other:1", 10)
+        row = (await FakeEmbedder("other:1", 32).embed(["Our holiday allowance."])).rows
+        await desk.store.put_vectors("help", "other:1", (first.id,), row)
+        desk.library.replace([desk.settings("other")])
+        assert await desk.found("vacation") == ["a.md", "b.md"]
+        assert desk.uses[-1].embedder == "fake:1"
+
+    async def test_when_the_old_embedder_is_configured_no_more_words_serve_meanwhile(self, desk: Desk) -> None:
+        other, both = await self.ready(desk)
+        other.broken = True
+        desk.library.replace([desk.settings("other")], {"other": both["other"]})
+        await desk.library.sync()
+        assert await desk.found("vacation") == []
+        assert await desk.found("parking") == ["b.md"]
+        other.broken = False
+        await desk.library.sync()
+        assert (await desk.found("vacation"))[0] == "a.md"
+
+    async def test_an_edit_meanwhile_is_found_by_its_words_and_gets_the_new_vector_only(self, desk: Desk) -> None:
+        other, _ = await self.ready(desk)
+        desk.library.replace([desk.settings("other")])
+        other.broken = True
+        await desk.library.sync()
+        desk.embedder.seen.clear()
+        desk.write("c.md", "Swordfish in the canteen.")
+        await desk.library.sync()
+        assert (await desk.found("swordfish"))[0] == "c.md"
+        assert desk.embedder.seen == ["swordfish"]
+
+    async def test_back_to_the_first_before_it_is_complete_costs_nothing(self, desk: Desk) -> None:
+        other, _ = await self.ready(desk)
+        desk.library.replace([desk.settings("other")])
+        other.broken = True
+        await desk.library.sync()
+        desk.embedder.seen.clear()
+        desk.library.replace([desk.settings("fake")])
+        assert (await desk.library.sync()).faults == ()
+        assert desk.embedder.seen == []
+        assert await desk.store.serving() == {"help": "fake:1"}

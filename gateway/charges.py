@@ -1,0 +1,48 @@
+"""Who pays for what looking things up takes of embedders and rerankers."""
+
+from collections.abc import Callable
+
+from gateway.core.call import Call, Principal
+from gateway.knowledge.ingest import EmbeddingUse
+from gateway.ledger.entry import OPERATOR, Ledger
+from gateway.ledger.retrieval import book_retrieval
+from gateway.policy.knowledge_file import UpstreamEmbedderEntry
+from gateway.policy.load import Rulebook
+
+
+class Charges:
+    """Books it under the rules that are in force. organisations: of teams, by name."""
+
+    def __init__(self, ledger: Ledger, rulebook: Callable[[], Rulebook]) -> None:
+        self._ledger = ledger
+        self._rulebook = rulebook
+        self.organisations: dict[str, str] = {}
+
+    def embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
+        """Books what a call took, or what was done on somebody's account without one."""
+        name = use.embedder.partition(":")[0]
+        entry = self._rulebook().knowledge.embedders.get(name)
+        upstream, model, is_free = "", use.embedder, entry is not None
+        if isinstance(entry, UpstreamEmbedderEntry):
+            upstream, model, is_free = entry.upstream, entry.model, False
+        # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
+        book_retrieval(
+            self._ledger,
+            principal,
+            upstream,
+            model,
+            use.tokens,
+            use.collection,
+            call=call,
+            is_free=is_free,
+            purpose=use.purpose,
+        )
+
+    def ingested(self, use: EmbeddingUse) -> None:
+        """Books what a collection's documents took: its owner pays, else the operator."""
+        entry = self._rulebook().knowledge.collections.get(use.collection)
+        owner = entry.owner if entry is not None else None
+        if owner is None:
+            self.embedded(OPERATOR, use)
+            return
+        self.embedded(Principal(owner, "", "", organisation=self.organisations.get(owner, "")), use)

@@ -1,0 +1,1 @@
+"""What callers uploaded: a name, a purpose, the bytes."""

@@ -1,0 +1,102 @@
+"""Uploaded files in the database, each team's own."""
+
+import time
+from collections.abc import AsyncIterator
+
+from sqlalchemy import ColumnElement, Table, delete, insert, or_, select
+
+from gateway.core.errors import NotFound
+from gateway.core.ids import new_id
+from gateway.core.page import Page, PageAsked
+from gateway.core.stored_file import StoredFile
+from gateway.db.engine import Database
+from gateway.db.paging import page_of
+from gateway.files.tables import FilePartRow, FileRow
+
+PART_BYTES = 1024 * 1024
+
+_FILES: Table = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
+_PARTS: Table = FilePartRow.__table__  # type: ignore[attr-defined]  # the same
+
+
+class FileStore:
+    """Keeps files. One that has expired is not there any more, though its bytes may be until the next sweep."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self, team: str, filename: str, purpose: str, content: bytes, expires_seconds: int | None = None
+    ) -> StoredFile:
+        """Stores a file, whole or not at all, under a fresh id."""
+        identity = new_id("file").replace("_", "-")
+        now = _made_at(identity)
+        ends = None if expires_seconds is None else now + expires_seconds
+        file = StoredFile(identity, team, filename, purpose, len(content), now, ends)
+        async with self._database.session() as session:
+            for number, start in enumerate(range(0, len(content), PART_BYTES)):
+                part = {"file_id": identity, "number": number, "data": content[start : start + PART_BYTES]}
+                await session.execute(insert(_PARTS), part)
+            await session.execute(insert(_FILES), {name: getattr(file, name) for name in file.__struct_fields__})
+        return file
+
+    async def find(self, identity: str) -> StoredFile | None:
+        """A file of any team, or None."""
+        async with self._database.session() as session:
+            row = (await session.execute(select(*_FILES.columns).where(_FILES.c.id == identity, _lives()))).first()
+        return None if row is None else StoredFile(*row)
+
+    async def several(self, identities: tuple[str, ...], team: str) -> dict[str, StoredFile]:
+        """Those of the files that are the team's, by id."""
+        mine = (_FILES.c.id.in_(identities), _FILES.c.team == team, _lives())
+        async with self._database.session() as session:
+            rows = await session.execute(select(*_FILES.columns).where(*mine))
+            return {row[0]: StoredFile(*row) for row in rows}
+
+    async def page(self, team: str, asked: PageAsked, purpose: str | None = None) -> Page[StoredFile]:
+        """A page of the team's files, of one purpose or all. Raises InvalidRequest (400) for an unknown cursor."""
+        query = select(*_FILES.columns).where(_FILES.c.team == team, _lives())
+        if purpose is not None:
+            query = query.where(_FILES.c.purpose == purpose)
+        async with self._database.session() as session:
+            rows, has_more = await page_of(session, query, _FILES, asked)
+        return Page(tuple(StoredFile(*row) for row in rows), has_more)
+
+    async def parts(self, identity: str) -> AsyncIterator[bytes]:
+        """A file's bytes in order, a MiB at a time; they may end early when the file is deleted meanwhile."""
+        number = 0
+        while True:
+            asked = select(_PARTS.c.data).where(_PARTS.c.file_id == identity, _PARTS.c.number == number)
+            async with self._database.session() as session:
+                data = (await session.execute(asked)).scalar()
+            if data is None:
+                return
+            yield bytes(data)
+            number += 1
+
+    async def content(self, file: StoredFile) -> bytes:
+        """A file's bytes. Raises NotFound (404) when they are not there whole any more."""
+        content = b"".join([part async for part in self.parts(file.id)])
+        if len(content) != file.size:
+            raise NotFound(f"File {file.id!r} was deleted.")
+        return content
+
+    async def remove(self, identity: str) -> None:
+        """Deletes a file with its bytes."""
+        async with self._database.session() as session:
+            await session.execute(delete(_FILES).where(_FILES.c.id == identity))
+            await session.execute(delete(_PARTS).where(_PARTS.c.file_id == identity))
+
+    async def expired(self, now: float) -> list[StoredFile]:
+        """Files whose time is over and whose bytes are still there."""
+        async with self._database.session() as session:
+            rows = await session.execute(select(*_FILES.columns).where(_FILES.c.expires_at <= now).limit(100))
+            return [StoredFile(*row) for row in rows]
+
+
+def _lives() -> ColumnElement[bool]:
+    return or_(_FILES.c.expires_at.is_(None), _FILES.c.expires_at > time.time())
+
+
+def _made_at(identity: str) -> float:
+    return int(identity.rpartition("-")[2][:12], 16) / 1000

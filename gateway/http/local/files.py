@@ -1,0 +1,100 @@
+"""/v1/files: what a team has uploaded for its documents."""
+
+from gateway.core.call import Inbound, Principal
+from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.stored_file import StoredFile
+from gateway.files.store import FileStore
+from gateway.http.local.reading import FormField, form_of, page_asked, query_of
+from gateway.http.local.replies import Json, deleted, file_object, listed
+from gateway.knowledge.sync import Library
+from gateway.knowledge.vector_stores.loads.store import StoreFiles
+from gateway.knowledge.vector_stores.values import FILES
+
+# What is looked up here; files of other purposes are the input of a provider's jobs, and are kept there.
+OURS = frozenset({"assistants", "user_data"})
+PURPOSES = OURS | {"batch", "fine-tune", "vision", "evals"}
+MOST_FILES = 10_000
+SHORTEST_SECONDS, LONGEST_SECONDS = 3_600, 2_592_000
+MOST_NAME_CHARACTERS = 255
+
+
+class Files:
+    """Answers for files. Deleting one takes it out of every vector store too, and first: what is gone is not found."""
+
+    def __init__(self, files: FileStore, inside: StoreFiles, library: Library) -> None:
+        self.store = files
+        self._inside = inside
+        self._library = library
+
+    async def upload(self, inbound: Inbound, principal: Principal) -> Json | None:
+        """Stores a file; None for a purpose whose files are kept upstream. Raises InvalidRequest (400)."""
+        form = form_of(inbound)
+        purpose = _text(form, "purpose")
+        if purpose not in PURPOSES:
+            raise InvalidRequest(
+                f"purpose is {purpose!r}; it must be one of {', '.join(sorted(PURPOSES))}.", param="purpose"
+            )
+        if purpose not in OURS:
+            return None
+        file = form.get("file")
+        if file is None or file.filename is None:
+            raise InvalidRequest("The form has no field 'file' with a file in it.", param="file")
+        if not file.content:
+            raise InvalidRequest("The file is empty.", param="file")
+        stored = await self.store.add(principal.team, _plain_name(file.filename), purpose, file.content, _expires(form))
+        return file_object(stored)
+
+    async def page(self, inbound: Inbound, principal: Principal) -> Json | None:
+        """A page of the team's files; None for a purpose whose files are kept upstream."""
+        query = query_of(inbound)
+        purpose = query.get("purpose") or None
+        if purpose is not None and purpose in PURPOSES - OURS:
+            return None
+        page = await self.store.page(principal.team, page_asked(query, most=MOST_FILES, otherwise=MOST_FILES), purpose)
+        return listed(page, [file_object(file) for file in page.items])
+
+    async def find(self, identity: str, principal: Principal) -> StoredFile | None:
+        """The team's file; None for one that is not known here. Raises NotFound (404) for another team's."""
+        file = await self.store.find(identity)
+        if file is not None and file.team != principal.team:
+            raise no_file(identity)
+        return file
+
+    async def delete(self, file: StoredFile, now: float) -> Json:
+        """Deletes a file, and takes it out of every vector store."""
+        for store in await self._inside.holding(file.id):
+            await self._library.remove(store, FILES, file.id)
+            await self._inside.take_out(store, file.id, now)
+        await self.store.remove(file.id)
+        return deleted(file.id, "file")
+
+
+def no_file(identity: str) -> NotFound:
+    """A file that does not exist, or not for this team: the two look alike."""
+    return NotFound(f"No such File object: {identity}", param="id")
+
+
+def _text(form: dict[str, FormField], name: str) -> str | None:
+    field = form.get(name)
+    return None if field is None else field.content.decode("utf-8", "replace")
+
+
+def _expires(form: dict[str, FormField]) -> int | None:
+    anchor, seconds = _text(form, "expires_after[anchor]"), _text(form, "expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise InvalidRequest("expires_after.anchor must be 'created_at'.", param="expires_after.anchor")
+    number = int(seconds) if seconds is not None and seconds.isascii() and seconds.isdigit() else 0
+    if not SHORTEST_SECONDS <= number <= LONGEST_SECONDS:
+        raise InvalidRequest(
+            f"expires_after.seconds is {seconds!r}; it must be from {SHORTEST_SECONDS} to {LONGEST_SECONDS}.",
+            param="expires_after.seconds",
+        )
+    return number
+
+
+def _plain_name(written: str) -> str:
+    """The last part of a path, as some browsers send one, without what no database takes."""
+    name = written.replace("\\", "/").rpartition("/")[2].replace("\0", "").strip()
+    return name[-MOST_NAME_CHARACTERS:] or "upload"

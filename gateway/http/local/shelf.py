@@ -1,0 +1,67 @@
+"""Files and vector stores of one process: all their parts, and what keeps them in order beside the calls."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.core.clock import Clock
+from gateway.db.engine import Database
+from gateway.files.store import FileStore
+from gateway.http.local.files import Files
+from gateway.http.local.search import Embedded, Search
+from gateway.http.local.surface import Local
+from gateway.http.local.vector_stores import Stores
+from gateway.identity.keys import KeyRing
+from gateway.knowledge.settings import CollectionSettings
+from gateway.knowledge.sync import Library
+from gateway.knowledge.vector_stores.loading import Loader
+from gateway.knowledge.vector_stores.loads.store import StoreFiles
+from gateway.knowledge.vector_stores.store import VectorStores
+from gateway.knowledge.vector_stores.values import VectorStore
+
+SWEEP_SECONDS = 60.0
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Shelf:
+    """surface: what answers requests. embedder: the one of knowledge.yaml for vector stores, or None for words only."""
+
+    def __init__(
+        self,
+        database: Database,
+        library: Library,
+        keys: KeyRing,
+        embedded: Embedded,
+        embedder: Callable[[], str | None],
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._embedder = embedder
+        self.files = FileStore(database)
+        self.stores = VectorStores(database)
+        inside = StoreFiles(database)
+        self.loader = Loader(library, self.stores, inside, self.files.find, self.files.content, self.settings_of, clock)
+        self._files = Files(self.files, inside, library)
+        stores = Stores(self.stores, inside, self._files, library, self.loader, self.settings_of, clock)
+        self.surface = Local(keys, clock, self._files, stores, Search(stores, embedded))
+
+    def settings_of(self, store: VectorStore) -> CollectionSettings:
+        """A vector store as the library searches it: for its own team alone."""
+        return CollectionSettings(store.id, store.name, (), (store.team,), self._embedder())
+
+    async def declare(self, collections: dict[str, str]) -> None:
+        """Lists the collections of knowledge.yaml, by name with their titles, among the vector stores."""
+        await self.stores.declare(collections, self._clock.wall())
+
+    def works(self, *, sweeps: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. sweeps: whether this process tidies up for all."""
+        tidying: tuple[tuple[str, Work], ...] = (("expired-stores", self.loader.sweep), ("expired-files", self._sweep))
+        return (("loader", self.loader.run), *(tidying if sweeps else ()))
+
+    async def _sweep(self) -> None:
+        while True:
+            now = self._clock.wall()
+            for file in await self.files.expired(now):
+                await self._files.delete(file, now)
+            await asyncio.sleep(SWEEP_SECONDS)

@@ -1,0 +1,170 @@
+"""Which request of the local surface is whose, and answering it."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from gateway.core.call import Headers, Inbound, Principal
+from gateway.core.clock import Clock
+from gateway.core.errors import MethodNotAllowed, NotPermitted, RouteNotFound
+from gateway.core.stored_file import StoredFile
+from gateway.http.local.files import Files, no_file
+from gateway.http.local.replies import Json, file_object, store_file_object, store_object
+from gateway.http.local.search import Search
+from gateway.http.local.store_files import FilesInside
+from gateway.http.local.vector_stores import Stores
+from gateway.identity.keys import KeyRing
+from gateway.knowledge.vector_stores.values import VectorStore
+from gateway.relay import Caller
+
+# Requests below these are looked at here first.
+PREFIXES = ("/v1/files", "/v1/vector_stores")
+# The path of which this is a part: a key that may not take it has no use for vector stores.
+PATH = "rag"
+METHODS = frozenset({"GET", "POST", "DELETE"})
+
+
+class Local:
+    """Answers what is ours, and says of the rest that it is not.
+
+    An id that is not known here may be a provider's: the request is then passed on as any other. What belongs to
+    another team does not exist, here or there.
+    """
+
+    def __init__(self, keys: KeyRing, clock: Clock, files: Files, stores: Stores, search: Search) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._files = files
+        self._stores = stores
+        self._inside = FilesInside(stores)
+        self._search = search
+
+    async def serve(self, inbound: Inbound, caller: Caller) -> bool:
+        """Answers through `caller`; False for what is not ours. Raises GatewayError for what the caller is told."""
+        first, *rest = inbound.path.removeprefix("/v1/").split("/")
+        if first not in {"files", "vector_stores"} or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
+            return False
+        principal = self._keys.principal(inbound, self._clock.wall())
+        if inbound.method not in METHODS:
+            raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
+        if principal.allowed_paths and PATH not in principal.allowed_paths:
+            raise NotPermitted(f"This key may take {', '.join(principal.allowed_paths)}, and not {PATH!r}.")
+        if first == "files":
+            return await self._serve_files(rest, inbound, principal, caller)
+        told = await self._of_stores(rest, inbound, principal)
+        return told is not None and await _whole(caller, inbound, told)
+
+    async def _serve_files(self, rest: list[str], inbound: Inbound, principal: Principal, caller: Caller) -> bool:
+        told: Json | None
+        match (inbound.method, *rest):
+            case ("POST",):
+                told = await self._files.upload(inbound, principal)
+            case ("GET",):
+                told = await self._files.page(inbound, principal)
+            case (method, identity, *_):
+                file = await self._files.find(identity, principal)
+                if file is None:
+                    return False
+                if (method, *rest[1:]) == ("GET", "content"):
+                    await self._content(file, inbound, caller)
+                    return True
+                told = await self._of_file(file, inbound, rest[1:])
+            case _:
+                raise _unknown(inbound)
+        return told is not None and await _whole(caller, inbound, told)
+
+    async def _of_file(self, file: StoredFile, inbound: Inbound, rest: list[str]) -> Json:
+        match (inbound.method, *rest):
+            case ("GET",):
+                return file_object(file)
+            case ("DELETE",):
+                return await self._files.delete(file, self._clock.wall())
+            case _:
+                raise _unknown(inbound)
+
+    async def _content(self, file: StoredFile, inbound: Inbound, caller: Caller) -> None:
+        parts: AsyncIterator[bytes] = self._files.store.parts(file.id)
+        first = await anext(parts, None)
+        if first is None:
+            raise no_file(file.id)
+        length = (b"content-length", b"%d" % file.size)
+        headers = ((b"content-type", b"application/octet-stream"), length, _request_id(inbound))
+        await caller.start(200, headers)
+        await caller.write(first)
+        async for part in parts:
+            await caller.write(part)
+        await caller.end()
+
+    async def _of_stores(self, rest: list[str], inbound: Inbound, principal: Principal) -> Json | None:
+        if not rest and inbound.method == "DELETE":
+            raise _unknown(inbound)
+        if not rest:
+            made = self._stores.create if inbound.method == "POST" else self._stores.page
+            return await made(inbound, principal)
+        store = await self._stores.find(rest[0], principal)
+        if store is None:
+            return None
+        match (inbound.method, *rest[1:]):
+            case ("GET", *_):
+                return await self._read(store, inbound, rest[1:])
+            case ("POST", "search"):
+                return await self._search.run(store, inbound, principal)
+        self._stores.require_own(store)
+        return await self._change(store, inbound, rest[1:], principal)
+
+    async def _read(self, store: VectorStore, inbound: Inbound, rest: list[str]) -> Json:
+        match rest:
+            case []:
+                return store_object(store, self._clock.wall())
+            case ["files"]:
+                return await self._inside.page(store, inbound)
+            case ["files", file_id]:
+                return store_file_object(await self._inside.file(store, file_id))
+            case ["files", file_id, "content"]:
+                return await self._inside.content(store, file_id)
+            case ["file_batches", batch_id]:
+                return await self._inside.batch_told(store, batch_id)
+            case ["file_batches", batch_id, "files"]:
+                await self._inside.batch(store, batch_id)
+                return await self._inside.page(store, inbound, batch_id)
+            case _:
+                raise _unknown(inbound)
+
+    async def _change(self, store: VectorStore, inbound: Inbound, rest: list[str], principal: Principal) -> Json:
+        if inbound.method == "DELETE":
+            return await self._delete(store, inbound, rest)
+        match rest:
+            case []:
+                return await self._stores.change(store, inbound)
+            case ["files"]:
+                return await self._inside.put(store, inbound, principal)
+            case ["files", file_id]:
+                return await self._inside.change(store, file_id, inbound)
+            case ["file_batches"]:
+                return await self._inside.put_batch(store, inbound, principal)
+            case ["file_batches", batch_id, "cancel"]:
+                return await self._inside.cancel(store, batch_id)
+        raise _unknown(inbound)
+
+    async def _delete(self, store: VectorStore, inbound: Inbound, rest: list[str]) -> Json:
+        match rest:
+            case []:
+                return await self._stores.delete(store)
+            case ["files", file_id]:
+                await self._inside.file(store, file_id)
+                return await self._stores.take_out(store, file_id)
+        raise _unknown(inbound)
+
+
+def _unknown(inbound: Inbound) -> RouteNotFound:
+    return RouteNotFound(f"Unknown request URL: {inbound.method} {inbound.path}.")
+
+
+def _request_id(inbound: Inbound) -> tuple[bytes, bytes]:
+    return b"x-request-id", inbound.request_id.encode()
+
+
+async def _whole(caller: Caller, inbound: Inbound, told: Json) -> bool:
+    headers: Headers = ((b"content-type", b"application/json"), _request_id(inbound))
+    await caller.whole(200, headers, msgspec.json.encode(told))
+    return True

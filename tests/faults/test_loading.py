@@ -1,0 +1,54 @@
+"""Files on their way into a vector store outlive a `kill -9`; another worker finds them at once."""
+
+from pathlib import Path
+
+from tests.fakes.offline_server import OfflineServer
+from tests.fakes.running_gateway import A_SECOND, running_gateway, until
+
+FILES = 60
+
+
+def text(number: int) -> bytes:
+    return f"# Species {number}\n\n{'The quokka eats leaves. ' * 300}\n\nIts number is wombat{number}.\n".encode()
+
+
+def test_a_batch_cut_off_by_a_kill_is_loaded_whole_and_once(tmp_path: Path, upstream: OfflineServer) -> None:
+    with running_gateway(tmp_path, upstream.base_url) as gateway:
+        client = gateway.client()
+        store = client.vector_stores.create(name="species")
+        ids = [client.files.create(file=(f"{n}.md", text(n)), purpose="assistants").id for n in range(FILES)]
+        batch = client.vector_stores.file_batches.create(store.id, file_ids=ids)
+        gateway.kill()
+        gateway.start()
+        client = gateway.client()
+        cut_off = client.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id)
+        assert cut_off.file_counts.total == FILES
+
+        def loaded() -> bool:
+            counts = client.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id).file_counts
+            return counts.completed == FILES
+
+        until(loaded, 40.0, what="the whole batch")
+        for number in (0, FILES // 2, FILES - 1):
+            hits = client.vector_stores.search(store.id, query=f"wombat{number}").data
+            assert [hit.filename for hit in hits] == [f"{number}.md"]
+        assert client.vector_stores.retrieve(store.id).file_counts.completed == FILES
+
+
+def test_what_one_worker_loads_and_takes_out_the_other_one_knows(tmp_path: Path, upstream: OfflineServer) -> None:
+    with running_gateway(tmp_path, upstream.base_url, workers=2) as gateway:
+        client = gateway.client()
+        store = client.vector_stores.create(name="species")
+        inside = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("1.md", text(1)))
+
+        def everywhere(found: int) -> bool:
+            # A fresh connection each time: the kernel deals them out among the workers.
+            counts = [
+                len(gateway.post(f"/v1/vector_stores/{store.id}/search", {"query": "wombat1"}).json()["data"])
+                for _ in range(12)
+            ]
+            return all(bool(count) == bool(found) for count in counts)
+
+        until(lambda: everywhere(1), A_SECOND, what="the file on every worker")
+        client.vector_stores.files.delete(inside.id, vector_store_id=store.id)
+        assert everywhere(0)

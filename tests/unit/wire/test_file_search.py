@@ -1,0 +1,83 @@
+"""The tool `file_search`: read, and taken out of what goes upstream where it was resolved here."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.core.call import Call
+from gateway.core.errors import InvalidRequest
+from gateway.wire.file_search import without_stores
+from tests.fakes.calls import read
+
+TOOL = {"type": "file_search", "vector_store_ids": ["vs_1", "vs_2"]}
+FUNCTION = {"type": "function", "function": {"name": "look"}}
+
+
+def chat(**more: Any) -> Call:
+    return read({"model": "m", "messages": [{"role": "user", "content": "Where?"}], **more})
+
+
+def sent(call: Call) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(call.inbound.body)
+    return found
+
+
+def test_a_call_without_the_tool_asks_for_nothing() -> None:
+    assert chat(tools=[FUNCTION]).file_search is None
+    assert chat(metadata={"a": '"file_search"'}).file_search is None
+    assert chat(tools=[{"type": "file_search"}]).file_search is None
+
+
+def test_all_that_the_tool_says_is_read() -> None:
+    tool = TOOL | {
+        "filters": {"type": "eq", "key": "a", "value": 1},
+        "max_num_results": 5,
+        "ranking_options": {"score_threshold": 0.4, "hybrid_search": {"embedding_weight": 2, "text_weight": 1}},
+    }
+    body: dict[str, object] = {
+        "model": "m",
+        "input": "Where?",
+        "tools": [tool],
+        "include": ["file_search_call.results"],
+    }
+    found = read(body, "/v1/responses").file_search
+    assert found is not None
+    assert (found.stores, found.limit, found.threshold) == (("vs_1", "vs_2"), 5, 0.4)
+    assert (found.weights, found.wants_results) == ((2.0, 1.0), True)
+    assert msgspec.json.decode(found.filters) == tool["filters"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"max_num_results": 99}, r"tools[0].max_num_results"),
+        ({"ranking_options": {"score_threshold": 7}}, "tools[0].ranking_options.score_threshold"),
+        ({"vector_store_ids": "vs_1"}, "tools[0].vector_store_ids"),
+    ],
+)
+def test_what_it_cannot_say_is_named(wrong: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        chat(tools=[TOOL | wrong])
+    assert refused.value.param == param
+
+
+def test_what_is_searched_here_does_not_go_upstream() -> None:
+    call = without_stores(chat(tools=[TOOL], tool_choice="required", parallel_tool_calls=True), ("vs_1", "vs_2"))
+    assert sent(call).keys() == {"model", "messages"}
+    assert not call.has_tools
+
+
+def test_other_tools_and_other_stores_stay() -> None:
+    call = without_stores(chat(tools=[FUNCTION, TOOL], tool_choice="auto"), ("vs_1",))
+    assert sent(call)["tools"] == [FUNCTION, TOOL | {"vector_store_ids": ["vs_2"]}]
+    assert sent(call)["tool_choice"] == "auto"
+    assert call.file_search is not None
+    assert call.file_search.stores == ("vs_1",)
+
+
+def test_results_are_not_asked_for_where_nothing_searches() -> None:
+    include = ["file_search_call.results", "message.output_text.logprobs"]
+    body: dict[str, object] = {"model": "m", "input": "Where?", "tools": [TOOL], "include": include}
+    call = without_stores(read(body, "/v1/responses"), ("vs_1", "vs_2"))
+    assert sent(call)["include"] == include[1:]
