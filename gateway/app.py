@@ -33,6 +33,7 @@ from gateway.http.models import Models
 from gateway.http.proxy import Proxy
 from gateway.http.server import make_litestar
 from gateway.identity.store import Team
+from gateway.judging import Judges
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.stores.sqlite import SqliteStore
@@ -40,7 +41,6 @@ from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
-from gateway.ledger.entry import OPERATOR
 from gateway.live import (
     Loaded,
     collections_of,
@@ -54,7 +54,7 @@ from gateway.live import (
 )
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
-from gateway.paths.lookups import LookUps, use_of
+from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
@@ -119,9 +119,9 @@ class Gateway:
         self.paths = Paths(self.upstreams, self._make_lookups())
         self.sender = Sender(self.upstreams, self.observer.tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
-        self.pipeline = Pipeline(
-            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
-        )
+        self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
+        self.pipeline = Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock)
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         self.proxy = Proxy(
             self.pipeline,
@@ -247,6 +247,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.shadows.stop()
+        await self.judges.stop()
         await self.unkept.hand_over(self.books.keep_policy)
         await self.library.close()
         for transport in self.transports.values():
@@ -358,14 +359,11 @@ class Gateway:
             self._replaced.clear()
             tasks = self.paths.lookups.tasks
             try:
-                await tasks.prepare(partial(self._example_embedded, tasks))
+                await tasks.prepare(partial(self.charges.example, tasks))
                 await self._replaced.wait()
             except (GatewayError, ValueError, OSError) as fault:
                 log.warning("examples_not_embedded", extra={"fields": {"error": str(fault)[:200]}})
                 await asyncio.sleep(EXAMPLES_AGAIN_SECONDS)
-
-    def _example_embedded(self, tasks: Tasks, tokens: int | None) -> None:
-        self.charges.embedded(OPERATOR, use_of(tasks, "ingest", tokens))
 
     def _kept_budgets(self) -> bytes:
         return self.bookkeeping.watch.kept()

@@ -11,7 +11,7 @@ from gateway.core.grounds import Gap, Grounds, UsedSource
 from gateway.db.engine import Database
 from gateway.db.partitions import keep_up
 from gateway.ledger.answers.store import AnswerStore
-from gateway.ledger.records import Final, Grounded, Intent, Void, frame
+from gateway.ledger.records import Final, Grounded, Intent, Record, Void, frame
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.store import LedgerStore
 from tests.fakes.books import books
@@ -73,9 +73,15 @@ async def test_what_a_killed_process_left_is_booked_once(database: Database, tmp
     ended = Final(closed(1), None, Grounds((UsedSource("help", "refunds.md", "v1", cited=True),), gap()))
     cut = closed(2, id="call_2.1", outcome="interrupted")
     unsent = closed(3, id="call_3.1", outcome="interrupted")
-    records = [Intent(closed(1), None, grounds), ended, Intent(cut, None, grounds), Intent(unsent, None, grounds)]
+    records: list[Record] = [
+        Intent(closed(1), None, grounds),
+        ended,
+        Intent(cut, None, grounds),
+        Intent(unsent, None, grounds),
+    ]
+    records.append(Void("call_3.1"))
     (tmp_path / "j_dead.lock").touch()
-    (tmp_path / "j_dead-000000.journal").write_bytes(b"".join(map(frame, [*records, Void("call_3.1")])))
+    (tmp_path / "j_dead-000000.journal").write_bytes(b"".join(map(frame, records)))
     with books(tmp_path) as made:
         shipper = Shipper(made.ledger, LedgerStore(database), lambda _event: None)
         assert await shipper.recover() == 1
