@@ -16,6 +16,7 @@ from gateway.core.ids import new_id
 from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
 from gateway.identity.permitted import open_arms, permitted
+from gateway.judging import Judges
 from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
@@ -58,6 +59,7 @@ class Pipeline:
         paths: Paths,
         sender: Sender,
         shadows: Shadows,
+        judges: Judges,
         clock: Clock,
         shelf: Shelved,
     ) -> None:
@@ -68,6 +70,7 @@ class Pipeline:
         self.paths = paths
         self.sender = sender
         self.shadows = shadows
+        self.judges = judges
         self.clock = clock
 
     async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
@@ -107,6 +110,8 @@ class Pipeline:
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
             if decision.shadow is not None:
                 self.shadows.begin(call, principal, decision, facts)
+            if sent.prepared.judging is not None:
+                self.judges.begin(call, decision, facts, sent.prepared.judging)
         except GatewayError as fault:
             fault.decision_id = decision.id
             if not entry.closed:
