@@ -14,14 +14,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.answered import Answers
 from gateway.beside import Beside, kept_up
-from gateway.core.call import Call, Principal
+from gateway.charges import Charges
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
 from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.db.schema import upgrade
+from gateway.gauges import Gauges
 from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
@@ -32,21 +34,21 @@ from gateway.http.models import Models
 from gateway.http.proxy import Proxy
 from gateway.http.server import make_litestar
 from gateway.identity.store import Team
+from gateway.judging import Judges
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
-from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.library import Library
 from gateway.knowledge.opened import open_store
 from gateway.knowledge.polling import SourceRecords
 from gateway.knowledge.rerankers.rerank_api import ApiReranker
-from gateway.knowledge.sync import Library
 from gateway.known import Known
+from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
-from gateway.ledger.entry import OPERATOR
-from gateway.ledger.retrieval import book_retrieval
-from gateway.live import Loaded, collections_of, embedders_of, load_all, shutdowns, signature, tasks_of, training_files
+from gateway.live import Loaded, load_all, signature, tasks_of, training_files
+from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
-from gateway.paths.lookups import LookUps, use_of
+from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
@@ -88,17 +90,16 @@ class Gateway:
         self.loaded = load_all(settings.policies, environment)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
+        self.gauges = Gauges(self.instruments, self.observer)
         self.database = Database(settings.database_url)
         self.known = Known(self.database, settings, self.clock, self._know_teams, self._kept_budgets)
         self.identity, self.keys = self.known.identity, self.known.keys
         self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
         self.bookkeeping = self._make_bookkeeping()
-        self.books, self.ledger, self.shipper = (
-            self.bookkeeping.store,
-            self.bookkeeping.ledger,
-            self.bookkeeping.shipper,
-        )
+        made = self.bookkeeping
+        self.books, self.ledger, self.shipper = made.store, made.ledger, made.shipper
         self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
+        self.charges = Charges(self.ledger, lambda: self.loaded.rulebook)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
         self.upstreams.replace(self.upstreams.build(self.loaded.rulebook.models.upstreams))
@@ -106,16 +107,17 @@ class Gateway:
         # One object for each embedder: whoever asks for the same text again, of whichever part, has it at once.
         self.embedders = embedders_of(self.loaded, environment, self.poster.post)
         self.library = self._make_library()
-        tasks = tasks_of(self.loaded, self.embedders, settings.data / "examples")
-        sources = Sources(self.library, self.ledger.context_tokens, self._retrieved, self._embedded)
-        self.paths = Paths(self.upstreams, LookUps(sources, tasks))
-        self.sender = Sender(self.upstreams, self._tried)
-        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self._copied)
+        self.ledger.grounded = self.observer.grounded
+        self.paths = self._make_paths()
+        self.sender = Sender(self.upstreams, self.observer.tried)
+        self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
+        self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
+        self.shelf = self._make_shelf()
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
         self.pipeline = Pipeline(
-            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
+            self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        self.shelf = self._make_shelf()
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
             self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
@@ -123,10 +125,9 @@ class Gateway:
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
-        self._hashes: set[str] = set()
         self._replaced = asyncio.Event()
         self.unkept = Unkept(settings.data / "policies")
-        self._announce(self.loaded)
+        self.gauges.announce(self.loaded)
 
     def _make_bookkeeping(self) -> Bookkeeping:
         found = self.settings
@@ -143,20 +144,32 @@ class Gateway:
             open_store(self.settings),
             collections_of(self.loaded, self._environment),
             self.embedders,
-            booked=lambda use: self._embedded(OPERATOR, use),
+            booked=self.charges.ingested,
             build=lambda one: ApiReranker(one, self.poster.post),
             records=SourceRecords(self.settings.data / "sources.json"),
         )
+
+    def _make_paths(self) -> Paths:
+        tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
+        sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
+        sources.unrecorded = unrecorded(self.loaded)
+        return Paths(self.upstreams, LookUps(sources, tasks))
 
     def _make_shelf(self) -> Shelf:
         def embedder() -> str | None:
             return self.loaded.rulebook.knowledge.vector_stores.embedder
 
-        return Shelf(self.database, self.library, self.keys, self._embedded, embedder, self.clock)
+        return Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, self.clock)
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""
-        admin = Admin(self.identity, self.known.access, self.bookkeeping, self.pipeline)
+        admin = Admin(
+            self.identity,
+            self.known.access,
+            self.bookkeeping,
+            self.pipeline,
+            Answers(AnswerStore(self.database), self.library.current),
+        )
         accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
@@ -236,6 +249,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.shadows.stop()
+        await self.judges.stop()
         await self.unkept.hand_over(self.books.keep_policy)
         await self.library.close()
         for transport in self.transports.values():
@@ -276,13 +290,14 @@ class Gateway:
         self.upstreams.replace(upstreams)
         self.ledger.prices = loaded.prices
         self.paths.sources.context_tokens = loaded.rulebook.knowledge.context_tokens
+        self.paths.sources.unrecorded = unrecorded(loaded)
         self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.embedders = embedders
         self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()
-        self._announce(loaded)
+        self.gauges.announce(loaded)
         log.info("policy_loaded", extra={"fields": {"hash": loaded.texts.hash}})
         with contextlib.suppress(SQLAlchemyError, OSError):
             await self._declare()
@@ -304,7 +319,7 @@ class Gateway:
         return loaded, upstreams, embedders, tasks
 
     def _rejected(self, faults: list[str]) -> list[str]:
-        self.instruments.reloads.labels("rejected").inc()
+        self.gauges.rejected()
         log.error("policy_rejected", extra={"fields": {"faults": faults[:20], "kept": self.loaded.texts.hash}})
         return faults
 
@@ -320,20 +335,6 @@ class Gateway:
     async def _tasks_of(self, loaded: Loaded, embedders: Mapping[str, Remembered]) -> Tasks:
         return await asyncio.to_thread(tasks_of, loaded, embedders, self.settings.data / "examples")
 
-    def _announce(self, loaded: Loaded) -> None:
-        on, models = self.instruments, loaded.rulebook.models
-        on.reloads.labels("ok").inc()
-        # Set to 0 and not cleared: with several workers a series that is dropped here lives on in the others' files.
-        for known in self._hashes - {loaded.texts.hash}:
-            on.policy.labels(known).set(0)
-        self._hashes.add(loaded.texts.hash)
-        on.policy.labels(loaded.texts.hash).set(1)
-        tuned = {version.id for line in models.lines.values() for version in line.versions}
-        ids = {entry.id or name for name, entry in models.models.items()}
-        self.observer.know(frozenset(tuned | ids - {"*"}))
-        for line, moment in shutdowns(loaded).items():
-            on.shutdown.labels(line).set(moment)
-
     async def _declare(self) -> None:
         """What the policy files name, the database knows too."""
         await self.shelf.declare({one.name: one.title for one in collections_of(self.loaded)})
@@ -343,15 +344,13 @@ class Gateway:
             await self.identity.declare_team(name, entry.title, limit, organisation=organisation, actor="policy")
 
     async def _prepare_examples(self) -> None:
-        def booked(tasks: Tasks, tokens: int | None) -> None:
-            self._embedded(OPERATOR, use_of(tasks, "ingest", tokens))
-
-        await keep_prepared(lambda: self.paths.lookups.tasks, self._replaced, booked)
+        await keep_prepared(lambda: self.paths.lookups.tasks, self._replaced, self.charges.example)
 
     def _kept_budgets(self) -> bytes:
         return self.bookkeeping.watch.kept()
 
     def _know_teams(self, teams: list[Team]) -> None:
+        self.charges.organisations = {team.name: team.organisation for team in teams}
         self.bookkeeping.watch.know_teams({team.name: team.monthly_budget_nano_usd for team in teams})
 
     async def _load_shadows(self) -> None:
@@ -369,28 +368,6 @@ class Gateway:
 
     def refresh(self) -> None:
         """Brings the gauges up to now."""
-        on, now = self.instruments, self.clock.wall()
-        for team, used in self.bookkeeping.budgets.teams_used().items():
-            on.budget.labels(team).set(used)
-        for upstream, state in self.upstreams.states().items():
-            on.breaker.labels(upstream).set(state)
-        for source, moment in self.library.passed.items():
-            on.freshness.labels(source).set(max(0.0, now - moment))
-        on.pending.set(self.shipper.pending_events)
-        on.in_flight.set(self.proxy.in_flight)
-
-    def _embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
-        knowledge = self.loaded.rulebook.knowledge
-        upstream, model, is_free = knowledge.billed(use.embedder, is_reranker=use.purpose == "rerank")
-        book_retrieval(self.ledger, principal, upstream, model, use.tokens, use.collection, call=call, is_free=is_free)
-
-    def _tried(self, upstream: str, outcome: str) -> None:
-        self.instruments.attempts.labels(upstream, outcome).inc()
-
-    def _copied(self, rule: str, result: str) -> None:
-        self.instruments.shadows.labels(rule, result).inc()
-
-    def _retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
-        self.instruments.retrieval.observe(seconds)
-        for collection in collections:
-            self.instruments.results.labels(collection, result).inc()
+        used, states = self.bookkeeping.budgets.teams_used(), self.upstreams.states()
+        pending, in_flight = self.shipper.pending_events, self.proxy.in_flight
+        self.gauges.refresh(used, states, self.library.passed, pending, in_flight, self.clock.wall())

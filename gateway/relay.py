@@ -11,9 +11,10 @@ from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, Upstre
 from gateway.core.event import Closing, Outcome
 from gateway.core.usage import Usage
 from gateway.ledger.entry import Entry
-from gateway.upstream.ahead import ReadAhead
+from gateway.upstream.ahead import ReadAhead, Sent
 from gateway.upstream.faults import Aborted, TimedOut, TransportError
-from gateway.upstream.send import MAY_BE_AT_WORK, REFUSED_CREDENTIALS, Sent, Waiting
+from gateway.upstream.send import MAY_BE_AT_WORK, REFUSED_CREDENTIALS
+from gateway.upstream.waiting import Waiting
 from gateway.wire.delivered import body_text, delivered_text
 from gateway.wire.sse import UsageStrip, UsageTap
 from gateway.wire.tokens import count_tokens
@@ -157,8 +158,16 @@ class Relay:
         except TransportError as fault:
             # After the last event nothing that an upstream does to its socket is the caller's concern.
             if not self._entry.closed:
-                raise self._broken(fault, b"", tap) from None
+                told = self._broken(fault, b"", tap)
+                await self._give_held(told)
+                raise told from None
         await self._caller.end()
+
+    async def _give_held(self, told: GatewayError) -> None:
+        """Words that an editor held back belong to the caller, also of a stream that has no end."""
+        editor = self._prepared.editor
+        if editor is not None and not isinstance(told, CallerLeft) and (held := editor.broken()):
+            await self._caller.write(held)
 
     async def _pass_on(self, reply: ReadAhead, tap: UsageTap) -> None:
         editor, entry, caller = self._prepared.editor, self._entry, self._caller

@@ -17,7 +17,7 @@ from gateway.core.event import Closing
 from gateway.core.facts import Facts
 from gateway.core.ids import new_id
 from gateway.ledger.cap import Caps
-from gateway.ledger.entry import OPERATOR, Ledger
+from gateway.ledger.entry import OPERATOR, SHADOW, Ledger
 from gateway.paths.prepare import Paths
 from gateway.relay import Relay
 from gateway.upstream.port import Lease
@@ -75,7 +75,7 @@ class Shadows:
     ) -> None:
         made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None)
         call = _not_the_same(call)
-        entry = self._ledger.open_shadow(call, made, facts)
+        entry = self._ledger.open_beside(call, made, facts, SHADOW)
         paths = self._paths.paid_by(OPERATOR)
         nobody = Nobody()
         result = "failed"

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from cyclopts import App
 
+from gateway.cli.knowledge_gaps import gaps, tell_impact
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import make_data_folder, run, settings
 
@@ -12,7 +13,7 @@ from gateway.cli.place import make_data_folder, run, settings
 def register(app: App) -> None:
     """Adds the command."""
     group = App(name="knowledge", help="Collections that answers are looked up in.")
-    for function in (add, sync, status, search):
+    for function in (add, sync, status, search, gaps, impact):
         group.command(function)
     app.command(group)
 
@@ -22,11 +23,12 @@ async def _library(policies: Path | None) -> Any:
     from gateway.core.settings import environment
     from gateway.db.engine import Database
     from gateway.db.schema import upgrade
+    from gateway.knowledge.library import Library
     from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
     from gateway.knowledge.rerankers.rerank_api import ApiReranker
-    from gateway.knowledge.sync import Library
-    from gateway.live import collections_of, embedders_of, load_all
+    from gateway.live import load_all
+    from gateway.live_knowledge import collections_of, embedders_of
     from gateway.upstream.post import JsonPoster
 
     found = settings(policies=policies)
@@ -157,3 +159,20 @@ def search(name: str, text: str, *, team: str, limit: int = 5, policies: Path | 
         rows = [(f"{hit.score:.3f}", hit.document, hit.title, hit.text[:80].replace("\n", " ")) for hit in signal.hits]
         print_table(("score", "document", "title", "text"), rows)
     return 0 if signal.hits else 1
+
+
+def impact(
+    document: str,
+    *,
+    collection: str | None = None,
+    since: str | None = None,
+    team: str | None = None,
+    limit: int = 100,
+    policies: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Lists the answers that stood on another version of a document than the current one; exit 1 when there are any.
+
+    Of a document that is gone, these are all of them. since: `2026-11-01` or an ISO time, UTC unless it says otherwise.
+    """
+    return tell_impact(_library, document, collection, since, team, limit, policies, json=json)

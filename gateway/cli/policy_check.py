@@ -51,7 +51,8 @@ def check(*, policies: Path | None = None, strict: bool = False, days: int = 60,
 
 def _try_files(loaded: Any) -> None:
     """Reads what the policy files name beside themselves. Raises BadConfiguration with all faults."""
-    from gateway.live import examples_of, local_embedders
+    from gateway.live import examples_of
+    from gateway.live_knowledge import local_embedders
 
     faults: list[str] = []
     tries: tuple[Callable[[], object], ...] = (lambda: local_embedders(loaded, {}), lambda: examples_of(loaded))

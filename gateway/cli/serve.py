@@ -54,7 +54,8 @@ def _check(found: Settings) -> int:
     from gateway.core.clock import Clock
     from gateway.ledger.export.target import target_of
     from gateway.ledger.webhooks.delivery import signing_keys
-    from gateway.live import embedders_of, load_all
+    from gateway.live import load_all
+    from gateway.live_knowledge import embedders_of
     from gateway.upstream.transport import Http1Transport
     from gateway.upstream.upstreams import Upstreams
 

@@ -5,14 +5,42 @@ from typing import Literal
 from gateway.core.values import Value
 
 Path = Literal["fine_tuned", "rag", "direct", "passthrough"]
-OnNoMatch = Literal["abstain", "direct"]
+OnNoMatch = Literal["abstain", "direct", "clarify", "fallback"]
+
+
+class Grounding(Value, frozen=True):
+    """What a rule wants of an answer's sources.
+
+    least: of the answer's support; None wants none. numbers: what a number means that stands in no source: nothing
+    (`warn` says so all the same) or that the answer is not grounded (`require`). action: on one that is not.
+    """
+
+    least: float | None = None
+    numbers: Literal["warn", "require"] = "warn"
+    action: Literal["annotate", "retry", "fallback", "refuse"] = "annotate"
+
+
+class RagTerms(Value, frozen=True):
+    """What a rule says of answers from sources beside where they are looked for.
+
+    no_match_reply: whether abstaining and asking back are said by us, or by the model that is told to. no_match_text:
+    '' for our own words. store_down: who answers, without sources, while they cannot be searched; None for nobody.
+    judge: who looks at a share of the answers after the reply.
+    """
+
+    no_match_reply: Literal["fixed", "instructed"] = "fixed"
+    no_match_text: str = ""
+    store_down: "Arm | None" = None
+    grounding: Grounding | None = None
+    judge: "Arm | None" = None
+    judge_share: float = 0.0
 
 
 class Arm(Value, frozen=True):
     """One way a call can go: a path, and the model at an upstream that answers.
 
     model: the id sent upstream. line, version: set when that id is a tuned model of a line.
-    collections: what RAG searches; empty on other paths.
+    collections: what RAG searches; empty on other paths. terms: of RAG; None for the usual ones.
     """
 
     path: Path
@@ -22,6 +50,7 @@ class Arm(Value, frozen=True):
     version: int | None = None
     collections: tuple[str, ...] = ()
     on_no_match: OnNoMatch = "direct"
+    terms: RagTerms | None = None
 
 
 class Step(Value, frozen=True):

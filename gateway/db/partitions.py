@@ -20,7 +20,7 @@ from gateway.core.errors import BadConfiguration
 from gateway.core.values import Value
 from gateway.db.engine import Database
 
-TABLES = ("usage_events", "decisions")
+TABLES = ("usage_events", "decisions", "answer_sources", "knowledge_gaps")
 MONTHS_AHEAD = 2
 # Whoever waits for a table's lock holds up all who come after it: this is the longest a writer can be held up.
 LOCK_SECONDS = 1

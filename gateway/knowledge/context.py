@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 
-from gateway.core.facts import Hit
+from gateway.core.facts import Attributes, Hit
 from gateway.core.values import Value
 from gateway.knowledge.chunks import Passage, estimate_tokens
 from gateway.knowledge.escape import escape_label, escape_text
@@ -30,6 +30,8 @@ class Source(Value, frozen=True):
     text: str
     score: float
     url: str | None = None
+    filename: str = ""
+    attributes: Attributes = ()
 
 
 class Context(Value, frozen=True):
@@ -104,7 +106,18 @@ def _source(n: int, run: list[Hit]) -> Source:
         if hit.text:
             parts.append(hit.text)
     text = "\n\n".join(parts) or best.title
-    return Source(n, best.collection, best.document, best.version, best.title, text, best.score, best.url)
+    return Source(
+        n,
+        best.collection,
+        best.document,
+        best.version,
+        best.title,
+        text,
+        best.score,
+        best.url,
+        best.filename,
+        best.attributes,
+    )
 
 
 def _ordinal(hit: Hit) -> int:

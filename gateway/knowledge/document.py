@@ -23,7 +23,7 @@ TEXT_SUFFIXES = (".txt",)
 PACKED_SUFFIXES = (".pdf", ".docx")
 CSV_SUFFIXES = (".csv", ".tsv")
 # What a folder or repository is searched for unless its source names other files.
-USUAL_SUFFIXES = (*MARKDOWN_SUFFIXES, *HTML_SUFFIXES, *TEXT_SUFFIXES, *PACKED_SUFFIXES, *CSV_SUFFIXES)
+USUAL_SUFFIXES = (*MARKDOWN_SUFFIXES, *HTML_SUFFIXES, *TEXT_SUFFIXES, *PACKED_SUFFIXES, *CSV_SUFFIXES, ".jsonl")
 # Read as they stand, when they are UTF-8: source code, configuration, data that people write.
 _PLAIN = """
 .adoc .bash .bat .bib .c .cc .cfg .conf .cpp .cs .css .cxx .dart .diff .env .erl .ex .exs .fish .go .gql .graphql
@@ -148,6 +148,12 @@ def read_file(
     if "\0" in text:
         raise UnreadableDocument(f"{called!r} is not text: there are zero bytes in it.")
     return write_document(identity, _file_title(called), text, url)
+
+
+def is_readable(name: str, *, is_named: bool = False) -> bool:
+    """Whether a file found by searching is a document by its name. is_named: code and data were asked for too."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in USUAL_SUFFIXES or (is_named and suffix in PLAIN_SUFFIXES)
 
 
 def _suffix(name: str, mime: str | None) -> str:

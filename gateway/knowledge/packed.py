@@ -37,7 +37,8 @@ def unpack(kind: Literal["pdf", "docx"], data: bytes, seconds: float = MOST_SECO
     try:
         found = msgspec.json.decode(done.stdout, type=Packed)
     except msgspec.DecodeError:
-        raise UnreadableDocument(f"This {name} asks for more memory or time than a document is given.") from None
+        # Ended by its limits, or by a fault in a parser's own C code.
+        raise UnreadableDocument(f"This {name} cannot be read within the memory and time of a document.") from None
     if found.fault is not None:
         raise UnreadableDocument(f"This {name} cannot be read: {found.fault}.")
     return found

@@ -80,7 +80,8 @@ def read_pdf(data: bytes) -> Unpacked:
     if not parts:
         raise Refused("it holds no text; pictures of pages are not read")
     title = reader.metadata.title if reader.metadata is not None else None
-    return Unpacked(title if isinstance(title, str) else "", "\n\n".join(parts))
+    # A plain string: the library has classes of its own for text.
+    return Unpacked(str(title) if isinstance(title, str) else "", "\n\n".join(parts))
 
 
 def read_docx(data: bytes) -> Unpacked:

@@ -11,29 +11,26 @@ from gateway.core.decision import Arm, Decision
 from gateway.core.errors import Unpriced
 from gateway.core.event import Closing, UsageEvent
 from gateway.core.facts import Facts
+from gateway.core.grounds import Gap, Grounds
 from gateway.core.ids import new_id
 from gateway.core.usage import Usage
 from gateway.ledger.admission import NOTHING, Admission
 from gateway.ledger.durable import Durable
-from gateway.ledger.expected import Expected
+from gateway.ledger.expected import Expected, most_cost
 from gateway.ledger.journal import Journal
 from gateway.ledger.leases.lender import Lender
 from gateway.ledger.leases.limits import Limits
 from gateway.ledger.leases.meters import Meter
 from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Void, record_of
-from gateway.pricing.rates import cost_by_kind, priced
+from gateway.pricing.rates import priced, with_retrieval
 from gateway.pricing.table import PriceTable
 
-# Without a cap of the caller's, a reply of this many tokens is reserved for.
-ASSUMED_OUTPUT = 4096
-# What is set aside for a prompt: in nearly any text a token has two bytes or more, in English about four.
-BYTES_PER_TOKEN_BOUND = 2
-BYTES_PER_TOKEN = 4
 # An SSE chunk of some 200 bytes carries about one token.
 STREAM_BYTES_PER_TOKEN = 200
 
 
 SHADOW = "shadow"
+JUDGE = "judge"
 # Whose account it is when nobody's call is served: documents embedded, copies of calls.
 OPERATOR = Principal(team="gateway", key_id="", key_name="")
 # Outcomes after which the upstream may have read the prompt and may bill it.
@@ -68,6 +65,8 @@ class Ledger:
         # What sources may add to a prompt; part of what is set aside for a call on the RAG path.
         self.context_tokens = 0
         self.expected = Expected()
+        # Told of each closed attempt whose answer has grounds.
+        self.grounded: Callable[[UsageEvent, Grounds], None] | None = None
         # Told (call, principal, upstream, body) of each JSON reply to a route that passes through.
         self.passing: Callable[[Call, Principal, str, bytes], None] | None = None
 
@@ -127,9 +126,12 @@ class Ledger:
             ceilings = [pair for pair in ceilings if pair[1] is not None]
         return tuple([arm for arm, _ in ceilings]), max([most or 0 for _, most in ceilings], default=0)
 
-    def open_shadow(self, call: Call, decision: Decision, facts: Facts) -> "Entry":
-        """An entry for a copy of a call: the operator's, of the kind `shadow`, with no decision of its own."""
-        return Entry(self, call, OPERATOR, decision, facts, 0, is_shadow=True)
+    def open_beside(self, call: Call, decision: Decision, facts: Facts, kind: str) -> "Entry":
+        """An entry for what is asked beside a call, such as its copy: the operator's, with no decision of its own.
+
+        kind: `shadow` or `judge`; it stands where the endpoint would.
+        """
+        return Entry(self, call, OPERATOR, decision, facts, 0, kind=kind)
 
     def refused(
         self,
@@ -150,18 +152,12 @@ class Ledger:
 
     def ceiling(self, call: Call, arm: Arm, day: date) -> int | None:
         """What a call can cost at an arm at most, in nano-dollars; None without a price."""
-        rates = self.prices.rates(arm.model, day)
-        if rates is None:
-            return None
-        tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
-        if arm.path == "rag":
-            tokens_in += self.context_tokens
-        limit = ASSUMED_OUTPUT if call.output_limit is None else max(0, call.output_limit)
-        if call.service_tier or rates.long_context:
-            most = cost_by_kind(rates, Usage(tokens_in, call.choices * limit, service_tier=call.service_tier))
-            return None if most is None else sum(nano for _, nano in most) + 1
-        pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
-        return -(-pico // 1000)
+        most = most_cost(self.prices.rates(arm.model, day), call, arm, self.context_tokens)
+        instead = arm.terms.store_down if arm.terms is not None else None
+        if most is None or instead is None:
+            return most
+        other = most_cost(self.prices.rates(instead.model, day), call, instead, 0)
+        return None if other is None else max(most, other)
 
 
 class Entry:
@@ -176,15 +172,17 @@ class Entry:
         facts: Facts | None,
         reserved: int,
         *,
-        is_shadow: bool = False,
+        kind: str = "",
         admission: Admission = NOTHING,
         arms: tuple[Arm, ...] = (),
     ) -> None:
         self.call_id = call.inbound.call_id or new_id("call")
+        # A judgement is an amount of the call that it judges.
+        self._row = f"{self.call_id}.{kind}" if kind == JUDGE else self.call_id
         # Those of the decision that may be taken under the caller's budgets.
         self.arms = arms
         self._admission = admission
-        self._is_shadow = is_shadow
+        self._kind = kind
         self._ledger = ledger
         self._call = call
         self._principal = principal
@@ -200,8 +198,11 @@ class Entry:
         self._intent: Intent
         self._in_flight = False
         self._closed = False
-        self._recorded = is_shadow
+        self._recorded = bool(kind)
         self.context_tokens = 0
+        self._noted: Callable[[], Grounds] | None = None
+        self._grounds: Callable[[], Grounds] | None = None
+        self._gap: Gap | None = None
 
     @property
     def spent_nano_usd(self) -> int:
@@ -211,7 +212,7 @@ class Entry:
     @property
     def attempt_id(self) -> str:
         """The id of the attempt in flight, unique for ever."""
-        return f"{self.call_id}.{self._attempt}"
+        return f"{self._row}.{self._attempt}"
 
     @property
     def closed(self) -> bool:
@@ -228,10 +229,18 @@ class Entry:
         estimate = Usage(self._input_estimate(), 0, source="estimated")
         # Not priced here: whoever finds it an orphan does that, and nearly no intent becomes one.
         orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True, pricing=False)
-        self._intent = Intent(orphan, self._record())
+        self._grounds, self._noted = self._noted, None
+        self._intent = Intent(orphan, self._record(), None if self._grounds is None else self._stands_on())
         self._ledger.journal.append(self._intent)
         self._recorded = True
         self._in_flight = True
+
+    def note(self, grounds: Callable[[], Grounds]) -> None:
+        """What the next attempt's answer, or an answer of our own, will stand on. A gap belongs to the whole call."""
+        if self._kind:
+            return
+        self._noted = grounds
+        self._gap = grounds().gap or self._gap
 
     @property
     def waits(self) -> bool:
@@ -259,7 +268,9 @@ class Entry:
         """Books an attempt that failed while the call goes on with another."""
         self._in_flight = False
         event = self._event(closing, last=False)
-        self._ledger.journal.finish(Final(event))
+        # Nobody reads this answer; what was looked for in vain stays true.
+        gap = None if self._gap is None else Grounds(gap=self._gap)
+        self._ledger.journal.finish(Final(event, None, gap))
         self._account(event)
 
     def passed(self, upstream: str, body: bytes) -> None:
@@ -278,19 +289,35 @@ class Entry:
         self._closed = True
         if not self._in_flight:
             self._attempt, self._began = 0, None
+            self._grounds = self._noted
         elif closing.usage is None and closing.outcome in SENT_ANYWAY:
             closing = self.closing_of_prompt(closing)
         event = self._event(closing, last=True)
-        if self._in_flight or closing.outcome == "ok":
-            self._ledger.journal.finish(Final(event, None if self._recorded else self._record()))
+        grounds = None
+        if self._grounds is not None or self._gap is not None:
+            grounds = self._closing_grounds(closing)
+        if self._in_flight or closing.outcome == "ok" or grounds is not None:
+            self._ledger.journal.finish(Final(event, None if self._recorded else self._record(), grounds))
         elif self._decision is not None and not self._recorded:
             self._ledger.journal.note(Final(event, self._record()))
         self._account(event)
+        if grounds is not None and self._ledger.grounded is not None:
+            self._ledger.grounded(event, grounds)
         if self._reserved:
             self._ledger.budgets.release(self._admission.meters, self._reserved)
         if self._admission is not NOTHING:
             self._admission.leave(self._tokens)
         return event
+
+    def _stands_on(self) -> Grounds:
+        """What is known of it now; what it cites shows with its words."""
+        found = Grounds() if self._grounds is None else self._grounds()
+        return msgspec.structs.replace(found, gap=self._gap or found.gap)
+
+    def _closing_grounds(self, closing: Closing) -> Grounds:
+        found = self._stands_on()
+        gave_nothing = closing.outcome == "upstream_error" and closing.first_byte_seconds is None
+        return Grounds(gap=found.gap) if gave_nothing else found
 
     def estimate(self, output_tokens: int) -> Usage:
         """A usage for a reply that brought none: the prompt by its bytes, the output as counted."""
@@ -317,17 +344,20 @@ class Entry:
         if pricing and arm is not None and usage is not None:
             rates = self._ledger.prices.rates(arm.model, utc_day(at))
         kinds, cost, status = priced(rates, usage)
+        context = self.context_tokens
+        if context:
+            kinds, context = with_retrieval(kinds, context, usage)
         if usage is None and closing.outcome == "ok" and self._may_cost():
             cost, status = None, "unpriced"
         return UsageEvent(
-            id=f"{self.call_id}.{self._attempt}",
+            id=f"{self._row}.{self._attempt}",
             call_id=self.call_id,
             attempt=self._attempt,
             last=last,
             at=at,
             team=self._principal.team,
             key_id=self._principal.key_id,
-            endpoint=SHADOW if self._is_shadow else call.endpoint,
+            endpoint=self._kind or call.endpoint,
             asked_model=call.model,
             path=arm.path if arm is not None else "refused",
             upstream=arm.upstream if arm is not None else "",
@@ -344,7 +374,7 @@ class Entry:
             cost_by_kind=kinds,
             cost_status=status,
             price_source=rates.source if rates is not None else "",
-            context_tokens=self.context_tokens,
+            context_tokens=context,
             seconds=now - call.inbound.received_monotonic,
             first_byte_seconds=closing.first_byte_seconds,
             upstream_seconds=now - self._started if self._started else 0.0,

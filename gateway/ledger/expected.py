@@ -7,11 +7,15 @@ from gateway.core.decision import Arm, Decision
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
 from gateway.ledger.records import ArmCost
-from gateway.pricing.rates import PICO_PER_NANO, cost_by_kind
+from gateway.pricing.rates import PICO_PER_NANO, Rates, cost_by_kind
 from gateway.pricing.table import PriceTable
 
 # What a reply is taken to have before a model has given any.
 FIRST_OUTPUT = 256
+# Without a cap of the caller's, a reply of this many tokens is reserved for.
+ASSUMED_OUTPUT = 4096
+# What is set aside for a prompt: in nearly any text a token has two bytes or more, in English about four.
+BYTES_PER_TOKEN_BOUND = 2
 # How much the latest reply moves the mean: about the last forty count.
 SHARE_OF_LATEST = 0.05
 # A caller may ask for any number of choices; no journal takes every number.
@@ -70,3 +74,22 @@ class Expected:
                 pico = tokens_in * rates.input + tokens_out * (rates.output or 0)
                 cost = min(MOST_NANO_USD, pico // PICO_PER_NANO)
         return ArmCost(role, arm, tokens_in, tokens_out, cost)
+
+
+def most_cost(rates: Rates | None, call: Call, arm: Arm, context_tokens: int) -> int | None:
+    """What a call can cost at an arm at most, in nano-dollars; None without rates.
+
+    context_tokens: what sources may add to the prompt.
+    """
+    if rates is None:
+        return None
+    tokens_in = call.prompt_bytes // BYTES_PER_TOKEN_BOUND + 1
+    if arm.path == "rag":
+        again = arm.terms is not None and arm.terms.grounding is not None and arm.terms.grounding.action == "retry"
+        tokens_in += context_tokens * (2 if again else 1)
+    limit = ASSUMED_OUTPUT if call.output_limit is None else max(0, call.output_limit)
+    if call.service_tier or rates.long_context:
+        most = cost_by_kind(rates, Usage(tokens_in, call.choices * limit, service_tier=call.service_tier))
+        return None if most is None else sum(nano for _, nano in most) + 1
+    pico = tokens_in * (rates.input or 0) + call.choices * limit * (rates.output or 0)
+    return -(-pico // 1000)

@@ -11,6 +11,7 @@ from gateway.core.clock import utc_day
 from gateway.core.decision import Arm, Decision, Features, Names, Trace
 from gateway.core.event import UsageEvent
 from gateway.core.facts import Facts, KnowledgeSignal, TaskSignal
+from gateway.core.grounds import Grounds
 
 # Length and CRC-32 of the payload, little-endian.
 HEAD = struct.Struct("<II")
@@ -123,14 +124,22 @@ def record_of(
     )
 
 
+class Grounded(msgspec.Struct, frozen=True):
+    """An attempt and what its answer stood on."""
+
+    event: UsageEvent
+    grounds: Grounds
+
+
 class Intent(msgspec.Struct, frozen=True, gc=False, tag="i"):
     """Money is about to be spent: written before the first byte goes upstream.
 
-    event: the row that an orphan becomes; its outcome is `interrupted`, its usage an estimate.
+    event: the row that an orphan becomes; its outcome is `interrupted`, its usage an estimate. grounds: of an orphan.
     """
 
     event: UsageEvent
     decision: DecisionRecord | None = None
+    grounds: Grounds | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False, tag="p"):
@@ -141,10 +150,16 @@ class Progress(msgspec.Struct, frozen=True, gc=False, tag="p"):
 
 
 class Final(msgspec.Struct, frozen=True, gc=False, tag="f"):
-    """An attempt is over: written before the caller's last byte."""
+    """An attempt is over: written before the caller's last byte. grounds: what its answer stood on."""
 
     event: UsageEvent
     decision: DecisionRecord | None = None
+    grounds: Grounds | None = None
+
+    @property
+    def grounded(self) -> "Grounded | None":
+        """Its grounds, if it has any, with its event."""
+        return None if self.grounds is None else Grounded(self.event, self.grounds)
 
 
 class Void(msgspec.Struct, frozen=True, gc=False, tag="v"):

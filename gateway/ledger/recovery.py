@@ -12,8 +12,8 @@ from gateway.core.clock import utc_day
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
 from gateway.ledger.entry import STREAM_BYTES_PER_TOKEN
-from gateway.ledger.records import DecisionRecord, Final, Intent, Progress, Unreadable, Void, read_frames
-from gateway.pricing.rates import priced
+from gateway.ledger.records import DecisionRecord, Final, Grounded, Intent, Progress, Unreadable, Void, read_frames
+from gateway.pricing.rates import priced, with_retrieval
 from gateway.pricing.table import PriceTable
 
 
@@ -31,6 +31,7 @@ class Leftover(msgspec.Struct):
     decisions: list[DecisionRecord]
     orphans: list[UsageEvent]
     ended: list[str]
+    grounded: list[Grounded]
     unreadable: int = 0
 
     def remove(self) -> None:
@@ -83,7 +84,8 @@ def take_lock(lock_path: Path) -> int | None:
 def _read(process: str, lock: int, lock_path: Path, segments: list[Path], prices: PriceTable) -> Leftover:
     finals: list[UsageEvent] = []
     decisions: list[DecisionRecord] = []
-    intents: dict[str, UsageEvent] = {}
+    grounded: list[Grounded] = []
+    intents: dict[str, Intent] = {}
     passed: dict[str, int] = {}
     ended: list[str] = []
     unreadable = 0
@@ -92,7 +94,7 @@ def _read(process: str, lock: int, lock_path: Path, segments: list[Path], prices
             for record, _ in read_frames(segment.read_bytes()):
                 match record:
                     case Intent(event, decision):
-                        intents[event.id] = event
+                        intents[event.id] = record
                         if decision is not None:
                             decisions.append(decision)
                     case Progress(event_id, passed_bytes):
@@ -101,6 +103,7 @@ def _read(process: str, lock: int, lock_path: Path, segments: list[Path], prices
                         intents.pop(event.id, None)
                         ended.append(event.id)
                         finals.append(event)
+                        grounded += [record.grounded] if record.grounded is not None else []
                         if decision is not None:
                             decisions.append(decision)
                     case Void(event_id):
@@ -108,9 +111,10 @@ def _read(process: str, lock: int, lock_path: Path, segments: list[Path], prices
                         ended.append(event_id)
                     case Unreadable():
                         unreadable += 1
-    orphans = [resolved(event, passed.get(event.id, 0), prices) for event in intents.values()]
+    orphans = [resolved(intent.event, passed.get(name, 0), prices) for name, intent in intents.items()]
+    grounded += [Grounded(one.event, one.grounds) for one in intents.values() if one.grounds is not None]
     ended += [event.id for event in orphans]
-    return Leftover(process, lock, lock_path, segments, finals, decisions, orphans, ended, unreadable)
+    return Leftover(process, lock, lock_path, segments, finals, decisions, orphans, ended, grounded, unreadable)
 
 
 def resolved(event: UsageEvent, passed_bytes: int, prices: PriceTable) -> UsageEvent:
@@ -119,11 +123,13 @@ def resolved(event: UsageEvent, passed_bytes: int, prices: PriceTable) -> UsageE
     usage = Usage(tokens_in, passed_bytes // STREAM_BYTES_PER_TOKEN, source="estimated")
     rates = prices.rates(event.model, utc_day(event.at))
     kinds, cost, status = priced(rates, usage)
+    kinds, context = with_retrieval(kinds, event.context_tokens, usage)
     return msgspec.structs.replace(
         event,
         outcome="interrupted",
         error="interrupted",
         usage=usage,
+        context_tokens=context,
         cost_by_kind=kinds,
         cost_nano_usd=cost,
         cost_status=status,

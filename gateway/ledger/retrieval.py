@@ -1,4 +1,4 @@
-"""Embedded questions and documents in the books."""
+"""Embedded questions and documents, and reranking, in the books."""
 
 from msgspec.structs import replace
 
@@ -12,6 +12,8 @@ from gateway.ledger.records import Final
 from gateway.pricing.rates import priced
 
 RETRIEVAL = "retrieval"
+# What stands where a row's endpoint would, by what an embedder or a reranker was used for.
+ENDPOINTS = {"query": RETRIEVAL, "ingest": "ingest", "rerank": "rerank"}
 
 
 def book_retrieval(
@@ -24,14 +26,17 @@ def book_retrieval(
     *,
     call: Call | None = None,
     is_free: bool = False,
+    purpose: str = "query",
 ) -> None:
-    """Books the embedding of a question: an amount of its call, in a row of the kind `retrieval`.
+    """Books the embedding of a question, or its reranking: an amount of its call, in a row of its own.
 
+    purpose: `query`, `ingest` (documents) or `rerank`; the row's endpoint is `retrieval`, `ingest` or `rerank`.
     call: None for what no call has asked for, such as documents that are loaded. tokens: None when the embedder
     did not say; the row then has neither tokens nor a cost. is_free: it was done on this machine, and nobody
     sends a bill.
     """
     event = _embedded(principal, upstream, model, collection, call, ledger.clock.wall())
+    event = replace(event, endpoint=ENDPOINTS.get(purpose, RETRIEVAL))
     meters = ledger.budgets.meters(principal, event.metadata, event.at)
     usage = None if tokens is None else Usage(tokens, 0)
     event = replace(event, usage=usage, pools=tuple([meter.pool for meter in meters]))

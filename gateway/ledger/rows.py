@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.event import UsageEvent
 from gateway.core.usage import Usage
-from gateway.ledger.records import DecisionRecord
+from gateway.ledger.records import DecisionRecord, Grounded
 from gateway.ledger.rollup import plain
 
 TOKENS = (
@@ -83,3 +83,41 @@ def decision_row(record: DecisionRecord) -> dict[str, Any]:
         "policy_hash": record.policy_hash,
         "record": msgspec.json.encode(record).decode(),
     }
+
+
+def source_rows(one: Grounded) -> list[dict[str, Any]]:
+    """Rows of `answer_sources`: one for each document in the prompt of an attempt."""
+    event = one.event
+    return [
+        {
+            "id": f"{event.id}.{number}",
+            "at": event.at,
+            "call_id": event.call_id,
+            "team": event.team,
+            "model": plain(event.model),
+            "collection": source.collection,
+            "document": plain(source.document),
+            "version": plain(source.version),
+            "cited": source.cited,
+        }
+        for number, source in enumerate(one.grounds.sources, 1)
+    ]
+
+
+def gap_rows(one: Grounded) -> list[dict[str, Any]]:
+    """The row of `knowledge_gaps` of a call: the same from each of its attempts."""
+    gap = one.grounds.gap
+    if gap is None:
+        return []
+    return [
+        {
+            "id": one.event.call_id,
+            "at": gap.at,
+            "team": one.event.team,
+            "collections": ",".join(gap.collections),
+            "kind": gap.kind,
+            "outcome": gap.outcome,
+            "question": plain(gap.question),
+            "score": gap.score,
+        }
+    ]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.core.event import UsageEvent
 from gateway.ledger.entry import Ledger
 from gateway.ledger.leases.store import LeaseStore
-from gateway.ledger.records import DecisionRecord, Final, Intent, Void, read_frames
+from gateway.ledger.records import DecisionRecord, Final, Grounded, Intent, Void, read_frames
 from gateway.ledger.recovery import Leftover, leftovers, resolved
 from gateway.ledger.store import LedgerStore
 
@@ -86,6 +86,7 @@ class Shipper:
                 leftover.decisions if not start else (),
                 {},
                 replica=leftover.process,
+                grounded=leftover.grounded if not start else (),
                 ended=leftover.ended if self._keeps_intents and start + RECOVERED_AT_ONCE >= len(events) else (),
             )
         await self._store.forget([segment.name for segment in leftover.segments])
@@ -159,7 +160,8 @@ class Shipper:
                 continue
             event = resolved(intent.event, 0, self._ledger.prices)
             decisions = [intent.decision] if intent.decision is not None else []
-            await self._store.ship([event], decisions, {}, replica=replica, ended=[event_id])
+            grounded = [Grounded(event, intent.grounds)] if intent.grounds is not None else []
+            await self._store.ship([event], decisions, {}, replica=replica, ended=[event_id], grounded=grounded)
             self._observe(event)
 
     async def ship_all(self) -> None:
@@ -174,12 +176,14 @@ class Shipper:
         events: list[UsageEvent] = []
         decisions: list[DecisionRecord] = []
         ended: list[str] = []
+        grounded: list[Grounded] = []
         end = 0
         for record, after in read_frames(data):
             end = after
             if isinstance(record, (Intent, Final)):
                 if isinstance(record, Final):
                     events.append(record.event)
+                    grounded += [record.grounded] if record.grounded is not None else []
                 if record.decision is not None:
                     decisions.append(record.decision)
             elif isinstance(record, Void):
@@ -193,7 +197,9 @@ class Shipper:
         if events or decisions or ended:
             ended = [*ended, *(event.id for event in events)] if self._keeps_intents else []
             process = self._journal.process
-            await self._store.ship(events, decisions, {path.name: offset}, replica=process, ended=ended)
+            await self._store.ship(
+                events, decisions, {path.name: offset}, replica=process, ended=ended, grounded=grounded
+            )
             self._settle(events)
             self._shipped += len(events)
         self._offset = offset

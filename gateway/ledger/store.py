@@ -13,13 +13,15 @@ from gateway.core.event import UsageEvent
 from gateway.db.bulk import add_up, insert_new
 from gateway.db.engine import Database
 from gateway.ledger.leases.store import LeaseStore
-from gateway.ledger.records import DecisionRecord
+from gateway.ledger.records import DecisionRecord, Grounded
 from gateway.ledger.rollup import SUMS, empty, merged, names_of, rolled_up
-from gateway.ledger.rows import decision_row, event_row
+from gateway.ledger.rows import decision_row, event_row, gap_rows, source_rows
 from gateway.ledger.tables import (
     AdjustmentRow,
+    AnswerSourceRow,
     DecisionRow,
     JournalOffsetRow,
+    KnowledgeGapRow,
     PolicyVersionRow,
     RollupRow,
     UsageEventRow,
@@ -29,6 +31,8 @@ _EVENTS: Table = UsageEventRow.__table__  # type: ignore[attr-defined]  # SQLMod
 _DECISIONS: Table = DecisionRow.__table__  # type: ignore[attr-defined]  # the same
 _ADJUSTMENTS: Table = AdjustmentRow.__table__  # type: ignore[attr-defined]  # the same
 _ROLLUPS: Table = RollupRow.__table__  # type: ignore[attr-defined]  # the same
+_SOURCES: Table = AnswerSourceRow.__table__  # type: ignore[attr-defined]  # the same
+_GAPS: Table = KnowledgeGapRow.__table__  # type: ignore[attr-defined]  # the same
 _OFFSETS: Table = JournalOffsetRow.__table__  # type: ignore[attr-defined]  # the same
 _POLICIES: Table = PolicyVersionRow.__table__  # type: ignore[attr-defined]  # the same
 
@@ -50,11 +54,13 @@ class LedgerStore:
         *,
         replica: str = "",
         ended: Sequence[str] = (),
+        grounded: Sequence[Grounded] = (),
     ) -> None:
-        """Adds events with their sums, and decisions, charges budgets, and moves the offsets, in one transaction.
+        """Adds events with their sums, decisions, and what answers stood on, charges budgets, and moves the offsets.
 
-        What is there already changes nothing: only rows that were new are added to sums and budgets. replica: the
-        process whose calls these are. ended: attempts whose intents need not be kept in the database any more.
+        All in one transaction. What is there already changes nothing: only rows that were new are added to sums and
+        budgets. replica: the process whose calls these are. ended: attempts whose intents need not be kept in the
+        database any more.
         """
         async with self._database.session() as session:
             # First, also because it takes SQLite's write lock before anything is looked up.
@@ -75,6 +81,9 @@ class LedgerStore:
                 corrections = [(row["pools"], row["delta"]) for row in late]
                 await self._leases.charge(session, fresh, replica, corrections)
             await insert_new(session, _DECISIONS, [decision_row(record) for record in decisions])
+            if grounded:
+                await insert_new(session, _SOURCES, [row for one in grounded for row in source_rows(one)])
+                await insert_new(session, _GAPS, [row for one in grounded for row in gap_rows(one)])
             if self._leases is not None and ended:
                 await self._leases.settle_intents(session, ended)
 

@@ -143,6 +143,44 @@ class DecisionRow(SQLModel, table=True):
     record: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class AnswerSourceRow(SQLModel, table=True):
+    """A document in the prompt of an answer, with the version that stood there. Partitioned as usage rows are.
+
+    id: the attempt's, and a number. cited: None when nobody can tell.
+    """
+
+    __tablename__ = "answer_sources"
+    __table_args__ = (Index("answer_sources_document", "document", "at"),)
+
+    id: str = Field(primary_key=True)
+    at: float = Field(primary_key=True, index=True)
+    call_id: str
+    team: str
+    model: str
+    collection: str
+    document: str = Field(sa_column=Column(Text, nullable=False))
+    version: str
+    cited: bool | None = None
+
+
+class KnowledgeGapRow(SQLModel, table=True):
+    """A question that the collections did not answer; one a call. Partitioned as usage rows are.
+
+    id: the call's. question: '' where a collection keeps none.
+    """
+
+    __tablename__ = "knowledge_gaps"
+
+    id: str = Field(primary_key=True)
+    at: float = Field(primary_key=True, index=True)
+    team: str
+    collections: str = Field(sa_column=Column(Text, nullable=False))
+    kind: str
+    outcome: str
+    question: str = Field(sa_column=Column(Text, nullable=False))
+    score: float | None = None
+
+
 class PolicyVersionRow(SQLModel, table=True):
     """The files of a policy that once was live, by hash. files: JSON of name to text."""
 

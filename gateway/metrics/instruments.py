@@ -5,6 +5,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
+RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
 
 class Instruments:
     """All of them, in one registry. Names and labels are a contract: dashboards hold on to them."""
@@ -85,6 +87,36 @@ class Instruments:
             "gateway_retrieval_results",
             "Retrievals by what they found (hit, empty, error).",
             ("collection", "result"),
+            registry=registry,
+        )
+        self.support = Histogram(
+            "gateway_answer_support_ratio",
+            "Share of an answer's words, by rarity, that its sources hold.",
+            buckets=RATIOS,
+            registry=registry,
+        )
+        self.unknown_citations = Counter(
+            "gateway_citations_unknown",
+            "Markers taken out of answers because they named no source.",
+            ("rule",),
+            registry=registry,
+        )
+        self.gaps = Counter(
+            "gateway_knowledge_gaps",
+            "Questions that the collections did not answer.",
+            ("kind", "outcome"),
+            registry=registry,
+        )
+        self.judgements = Counter(
+            "gateway_judgements",
+            "Answers that were to be judged, and what became of it.",
+            ("rule", "result"),
+            registry=registry,
+        )
+        self.judged = Histogram(
+            "gateway_answer_judged_ratio",
+            "What judges said of answers, from 0 (not from the sources) to 1.",
+            buckets=RATIOS,
             registry=registry,
         )
         self.freshness = Gauge(

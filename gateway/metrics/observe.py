@@ -3,13 +3,15 @@
 from typing import Any
 
 from gateway.core.event import UsageEvent
+from gateway.core.grounds import Grounds
 from gateway.core.money import NANO_PER_USD
 from gateway.metrics.instruments import Instruments
 
 OTHER = "other"
 RETRIEVAL = "retrieval"
-# Rows with one kind of tokens, which has the name of the endpoint.
-ONE_KIND = frozenset({RETRIEVAL, "training"})
+# Rows with one kind of tokens, by their endpoint.
+ONE_KIND = {RETRIEVAL: RETRIEVAL, "ingest": RETRIEVAL, "rerank": RETRIEVAL, "training": "training"}
+JUDGE = "judge"
 SHADOW = "shadow"
 # A series costs 0.7 kB, a histogram's 4.7 kB: model names that callers invent may not make them without end.
 MAX_MODELS = 200
@@ -59,6 +61,36 @@ class Observer:
         if event.last:
             self._count_call(event, model)
 
+    def grounded(self, event: UsageEvent, grounds: Grounds) -> None:
+        """Counts what a closed attempt's answer stood on."""
+        on = self._on
+        if grounds.gap is not None and event.last:
+            on.gaps.labels(grounds.gap.kind, grounds.gap.outcome).inc()
+        if grounds.support is not None and grounds.support.score is not None:
+            on.support.observe(grounds.support.score)
+        if grounds.unknown_citations:
+            on.unknown_citations.labels(event.rule).inc(grounds.unknown_citations)
+
+    def tried(self, upstream: str, outcome: str) -> None:
+        """Counts a try at an upstream."""
+        self._on.attempts.labels(upstream, outcome).inc()
+
+    def copied(self, rule: str, result: str) -> None:
+        """Counts a copy that was due."""
+        self._on.shadows.labels(rule, result).inc()
+
+    def judged(self, rule: str, result: str, score: float | None) -> None:
+        """Counts a judgement that was due, and what was judged."""
+        self._on.judgements.labels(rule, result).inc()
+        if score is not None:
+            self._on.judged.observe(score)
+
+    def retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
+        """Counts a search."""
+        self._on.retrieval.observe(seconds)
+        for collection in collections:
+            self._on.results.labels(collection, result).inc()
+
     def _refused_label(self, event: UsageEvent) -> str:
         known = event.model in self._known_models or event.model in self._seen
         return event.model if known else OTHER
@@ -68,8 +100,12 @@ class Observer:
         if usage is None:
             return
         costs = dict(event.cost_by_kind)
-        is_one = event.endpoint in ONE_KIND
-        kinds = ((event.endpoint, usage.input_tokens),) if is_one else usage.by_kind()
+        one = ONE_KIND.get(event.endpoint)
+        kinds: tuple[tuple[str, int], ...] = usage.by_kind() if one is None else ((one, usage.input_tokens),)
+        if event.context_tokens and one is None:
+            # The sources' tokens are a part of the input, and counted apart from it.
+            (first, plain), *rest = kinds
+            kinds = ((first, plain - event.context_tokens), *rest, (RETRIEVAL, event.context_tokens))
         for kind, tokens in kinds:
             nano = costs.get(kind, 0)
             if not tokens and not nano:
@@ -94,7 +130,7 @@ class Observer:
         if child is None:
             child = self._requests[key] = self._on.requests.labels(*key)
         child.inc()
-        if event.endpoint == SHADOW:
+        if event.endpoint in {SHADOW, JUDGE}:
             # A copy decides nothing, and nobody waited for it.
             return
         if event.rule:

@@ -2,9 +2,8 @@
 
 import msgspec
 
-from gateway.knowledge.cite import CitationScanner
 from gateway.paths.edited_events import EditedEvents, listed, read_reply
-from gateway.paths.sources import CitedSources, Json
+from gateway.paths.sources import CitedSources, Heard, Json
 from gateway.wire.json_object import edited
 
 
@@ -12,13 +11,14 @@ class ChatEditor(EditedEvents):
     """Adds `annotations` and the `gateway` object; takes out markers that name no source.
 
     Streamed, all annotations of a choice come in one chunk just before its finish, each with `index`: the
-    official accumulator raises otherwise.
+    official accumulator raises otherwise. Of an answer in JSON the text stays as it is, without annotations.
     """
 
     def __init__(self, sources: CitedSources) -> None:
         super().__init__()
         self._sources = sources
-        self._scanners: dict[int, CitationScanner] = {}
+        self._heard: dict[int, Heard] = {}
+        self._head: Json = {}
 
     def whole(self, body: bytes) -> bytes:
         """A whole reply. One that is not understood goes on as it came."""
@@ -29,11 +29,13 @@ class ChatEditor(EditedEvents):
         for choice in choices:
             message = choice.get("message") if isinstance(choice, dict) else None
             if isinstance(message, dict) and isinstance(message.get("content"), str):
-                scanner = self._sources.scanner()
-                message["content"] = scanner.feed(message["content"]) + scanner.finish()
-                found = self._sources.url_citations(scanner.markers)
-                message["annotations"] = [*listed(message.get("annotations")), *found]
-        return edited(body, {"choices": choices, "gateway": self._sources.told()})
+                heard = self._sources.heard()
+                message["content"] = heard.feed(message["content"]) + heard.finish()
+                if not self._sources.is_json:
+                    found = self._sources.url_citations(heard.markers)
+                    message["annotations"] = [*listed(message.get("annotations")), *found]
+        told = {"gateway": self._sources.told()}
+        return edited(body, told if self._sources.is_json else {"choices": choices, **told})
 
     def edit(self, event: bytes, data: bytes, told: Json) -> bytes:
         """See EditedEvents."""
@@ -48,36 +50,52 @@ class ChatEditor(EditedEvents):
                 endings.append(self._ending(choice))
         out = event if not changed else event.replace(data, msgspec.json.encode(told))
         if not endings:
+            self._head = told
             return out
         last = {**told, "choices": endings, "gateway": self._sources.told()}
         last.pop("usage", None)
         return b"data: " + msgspec.json.encode(last) + b"\n\n" + out
 
+    def held(self) -> bytes:
+        """See EditedEvents."""
+        rests = [(index, heard.finish()) for index, heard in self._heard.items()]
+        choices = [_choice(index, {"content": rest}) for index, rest in rests if rest]
+        if not choices:
+            return b""
+        told = {key: value for key, value in self._head.items() if key not in {"usage", "obfuscation"}}
+        return b"data: " + msgspec.json.encode({**told, "choices": choices}) + b"\n\n"
+
     def _text(self, choice: Json) -> bool:
-        """Passes a delta's text through its choice's scanner; True when other text comes out."""
+        """Passes a delta's text through its choice's reader; True when other text comes out."""
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not isinstance(delta.get("content"), str):
             return False
-        scanner = self._scanner(choice)
-        given = scanner.feed(delta["content"])
+        heard = self._reader(choice)
+        given = heard.feed(delta["content"])
         if choice.get("finish_reason") is not None:
             # Some upstreams say the last words and the end in one chunk: nothing may be held back past it.
-            given += scanner.finish()
+            given += heard.finish()
         changed: bool = given != delta["content"]
         delta["content"] = given
         return changed
 
     def _ending(self, choice: Json) -> Json:
-        scanner = self._scanner(choice)
-        delta: Json = {"content": scanner.finish()}
-        found = self._sources.url_citations(scanner.markers)
-        delta["annotations"] = [{"index": place, **annotation} for place, annotation in enumerate(found)]
-        return {"index": choice.get("index", 0), "delta": delta, "logprobs": None, "finish_reason": None}
+        heard = self._reader(choice)
+        rest = heard.finish()
+        if self._sources.is_json:
+            return _choice(choice.get("index", 0), {})
+        found = self._sources.url_citations(heard.markers)
+        annotations = [{"index": place, **annotation} for place, annotation in enumerate(found)]
+        return _choice(choice.get("index", 0), {"content": rest, "annotations": annotations})
 
-    def _scanner(self, choice: Json) -> CitationScanner:
+    def _reader(self, choice: Json) -> Heard:
         index = choice.get("index")
         if not isinstance(index, int):
             index = 0
-        if index not in self._scanners:
-            self._scanners[index] = self._sources.scanner()
-        return self._scanners[index]
+        if index not in self._heard:
+            self._heard[index] = self._sources.heard()
+        return self._heard[index]
+
+
+def _choice(index: object, delta: Json) -> Json:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}

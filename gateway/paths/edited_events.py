@@ -34,9 +34,18 @@ class EditedEvents:
         return b"".join(self._event(event) for event in events(self._cutter.feed(block)))
 
     def finish(self) -> bytes:
-        """What was held."""
+        """What was held, and the words that no event has let out."""
         rest = self._cutter.rest()
-        return self._event(rest) if rest else b""
+        return (self._event(rest) if rest else b"") + self.held()
+
+    def broken(self) -> bytes:
+        """The words that were held back of a stream that broke off, as an event; half an event is left out."""
+        self._cutter.rest()
+        return self.held()
+
+    def held(self) -> bytes:
+        """Words that could still have become a marker, as an event of their own; nothing when there are none."""
+        raise NotImplementedError
 
     def edit(self, event: bytes, data: bytes, told: dict[str, Any]) -> bytes:
         """What goes out for one event. data: its JSON as it came; told: the same as Python values."""

@@ -8,7 +8,7 @@ from gateway.core.facts import Facts
 from gateway.paths.direct import prepare_direct
 from gateway.paths.fine_tuned import prepare_fine_tuned
 from gateway.paths.lookups import LookUps
-from gateway.paths.rag import prepare_rag
+from gateway.paths.rag_answer import prepare_rag
 from gateway.upstream.prepared import Prepared
 from gateway.upstream.upstreams import Upstream, Upstreams
 

@@ -1,4 +1,4 @@
-"""The RAG path: the call's own words looked up, the sources put before the last user turn, the answer cited."""
+"""The library as calls use it: what is searched for, for whom, and who pays."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,24 +6,19 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, Decision
+from gateway.core.call import Call, FileSearch, Principal
 from gateway.core.errors import KnowledgeUnavailable
-from gateway.core.facts import Evidence, Facts, KnowledgeSignal
-from gateway.knowledge.context import Context, build_context
+from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse
-from gateway.paths.cited_chat import ChatEditor
-from gateway.paths.cited_responses import ResponsesEditor
-from gateway.paths.sources import CitedSources
-from gateway.upstream.prepared import Prepared, ReplyEditor
-from gateway.wire.answer import own_answer
-from gateway.wire.rewrite import rewritten
+from gateway.knowledge.written_filter import filter_of
 
 HITS = 8
 # A best hit below this shares little more with the question than its common words.
 LEAST_SCORE = 0.15
 EARLIER_TURNS = 2
-ABSTAINS = "I do not have information about that in the documents I can use."
+NO_TERMS = FileSearch(())
 # retrieved(collections, result, seconds): told of every search; result is hit, empty or error.
 Retrieved = Callable[[tuple[str, ...], str, float], None]
 
@@ -44,6 +39,9 @@ class Search(Protocol):
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,
+        filter: Filter | None = None,  # noqa: A002 - as the library has it
+        fusion: Fusion | None = None,
+        threshold: float = 0.0,
     ) -> KnowledgeSignal:
         """The hits of permitted collections. Raises KnowledgeUnavailable."""
         ...
@@ -81,16 +79,20 @@ class Sources:
         self.embedded = embedded
         self.library = library
         self.context_tokens = context_tokens
+        # Collections of whose unanswered questions no words are kept.
+        self.unrecorded: frozenset[str] = frozenset()
         self._retrieved = retrieved
 
     def paid_by(self, payer: Principal) -> "Sources":
         """The same library, with what it has embedded on another's account than the caller's."""
-        return Sources(
+        made = Sources(
             self.library,
             self.context_tokens,
             self._retrieved,
             lambda _caller, use, call: self.embedded(payer, use, call),
         )
+        made.unrecorded = self.unrecorded
+        return made
 
     def paid_by_nobody(self) -> "Sources":
         """The same library for a call that nobody makes: nothing of it is booked or counted."""
@@ -99,18 +101,29 @@ class Sources:
         )
 
     async def find(
-        self, call: Call, principal: Principal, collections: tuple[str, ...], *, local_only: bool = False
+        self,
+        call: Call,
+        principal: Principal,
+        collections: tuple[str, ...],
+        limit: int = HITS,
+        *,
+        local_only: bool = False,
     ) -> KnowledgeSignal:
-        """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
+        """What these collections hold for a call, by its `file_search` if it has one. Raises KnowledgeUnavailable."""
         started = time.perf_counter()
+        wanted = call.file_search or NO_TERMS
+        weights = wanted.weights
         try:
             signal = await self.library.search(
                 question(call),
                 collections,
                 principal.team,
-                HITS,
+                limit if call.file_search is None else max(limit, wanted.limit),
                 lambda use: self.embedded(principal, use, call),
                 local_only=local_only,
+                filter=filter_of(msgspec.json.decode(wanted.filters)) if wanted.filters else None,
+                fusion=None if weights is None else Fusion("rrf", *weights),
+                threshold=wanted.threshold,
             )
         except KnowledgeUnavailable:
             self._retrieved(collections, "error", time.perf_counter() - started)
@@ -145,49 +158,3 @@ def question(call: Call) -> str:
     if len(call.text.split()) >= 8:
         return call.text
     return talk(call)
-
-
-async def prepare_rag(
-    call: Call,
-    principal: Principal,
-    decision: Decision,
-    arm: Arm,
-    facts: Facts,
-    sources: Sources,
-    *,
-    may_ask_usage: bool,
-) -> Prepared:
-    """The request for `arm` with its sources, or an answer of our own when there are none and the arm abstains.
-
-    Raises KnowledgeUnavailable (503): a call is never silently answered without its sources.
-    """
-    signal = facts.signal(arm.collections) or await sources.find(call, principal, arm.collections)
-    hits = [hit for hit in signal.hits if hit.score >= LEAST_SCORE]
-    context = build_context(hits, sources.context_tokens, wants_json=call.wants_json)
-    # Another collection must look like one that does not exist.
-    permitted = sources.library.permitted(arm.collections, principal.team)
-    told = (
-        (b"x-gateway-collections", ",".join(permitted).encode()),
-        (b"x-gateway-knowledge-version", signal.version.encode()),
-    )
-    cited = CitedSources(decision.id, context.sources)
-    if not context.sources and arm.on_no_match == "abstain":
-        answer = own_answer(call, ABSTAINS, cited.told())
-        return Prepared(arm=arm, body=b"", headers=told, answer=answer)
-    block = context.text if context.sources else None
-    body, injected = rewritten(call, arm, may_ask_usage=may_ask_usage, block=block)
-    return Prepared(
-        arm=arm,
-        body=body,
-        usage_injected=injected,
-        context_tokens=context.tokens,
-        headers=told,
-        editor=_editor(call, cited, context),
-    )
-
-
-def _editor(call: Call, cited: CitedSources, context: Context) -> ReplyEditor | None:
-    if not context.sources or call.wants_json:
-        # Markers have no place in the caller's JSON, and nothing in it may be taken for one.
-        return None
-    return ResponsesEditor(cited) if call.endpoint == "responses" else ChatEditor(cited)

@@ -5,8 +5,11 @@ A name that a caller may send is an upstream model, an alias, a line (`support-t
 """
 
 from datetime import date
+from typing import Literal
 
-from gateway.core.decision import Arm, OnNoMatch, Path
+import msgspec
+
+from gateway.core.decision import Arm, Grounding, OnNoMatch, Path, RagTerms
 from gateway.core.errors import ModelNotFound
 from gateway.core.values import Value
 from gateway.policy.knowledge_file import KnowledgeFile
@@ -27,6 +30,18 @@ class Way(Value, frozen=True):
     line: str | None = None
     collections: tuple[str, ...] = ()
     on_no_match: OnNoMatch = "direct"
+    terms: "Terms | None" = None
+
+
+class Terms(Value, frozen=True):
+    """What a rule says of answers from sources, before its models are resolved."""
+
+    no_match_reply: Literal["fixed", "instructed"] = "fixed"
+    no_match_text: str = ""
+    fallback_model: str | None = None
+    grounding: Grounding | None = None
+    judge: str | None = None
+    judge_share: float = 0.0
 
 
 class Copy(Value, frozen=True):
@@ -175,7 +190,28 @@ class Catalogue:
             named = entry.model if entry is not None and self.readable(collection, team) else None
             name = self.meant(named) if named else name
         resolved = self._answering(name, today, team)
-        return Resolved(_with_sources(resolved.arm, way.collections, way.on_no_match), resolved.successor_of)
+        arm = _with_sources(resolved.arm, way.collections, way.on_no_match)
+        if way.terms is not None:
+            arm = msgspec.structs.replace(arm, terms=self._terms(way.terms, today, team))
+        return Resolved(arm, resolved.successor_of)
+
+    def _terms(self, terms: Terms, today: date, team: str) -> RagTerms:
+        """The terms with the arms that their models mean today. One that is gone helps nobody, and costs no call."""
+
+        def arm(name: str | None) -> Arm | None:
+            try:
+                return None if name is None else self._answering(self.meant(name), today, team).arm
+            except ModelNotFound:
+                return None
+
+        return RagTerms(
+            terms.no_match_reply,
+            terms.no_match_text,
+            arm(terms.fallback_model),
+            terms.grounding,
+            arm(terms.judge),
+            terms.judge_share,
+        )
 
     def _collection(self, collection: str, team: str, today: date, way: Way) -> Resolved:
         entry = self.knowledge.collections.get(collection)

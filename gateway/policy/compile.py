@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.core.decision import CallLimits, Parameters
+from gateway.core.decision import CallLimits, Grounding, Parameters
 from gateway.core.document import Document
 from gateway.core.errors import BadConfiguration
 from gateway.core.facts import Needs
 from gateway.core.money import nano_from_usd
-from gateway.policy.catalogue import Catalogue, Copy, Way
+from gateway.policy.catalogue import Catalogue, Copy, Terms, Way
 from gateway.policy.condition import Check, Compiling, Cost, Part
 from gateway.policy.decide import SERVES, Policy, Rule
 from gateway.policy.faults import routing_faults
@@ -149,7 +149,21 @@ def _way(entry: WayEntry, model: str | None = None, line: str | None = None) -> 
         line=line or entry.line,
         collections=tuple(entry.collections),
         on_no_match=entry.on_no_match,
+        terms=_terms(entry),
     )
+
+
+def _terms(entry: WayEntry) -> Terms | None:
+    wanted, judge = entry.grounding, entry.judge
+    terms = Terms(
+        entry.no_match_reply,
+        entry.no_match_text or "",
+        entry.fallback_model,
+        Grounding(wanted.least, wanted.numbers, wanted.action) if wanted is not None else None,
+        judge.model if judge is not None else None,
+        judge.share if judge is not None else 0.0,
+    )
+    return None if terms == Terms() else terms
 
 
 def _ways(use: UseEntry) -> Iterator[tuple[float, Way]]:

@@ -147,6 +147,10 @@ def _use_faults(use: UseEntry, document: Document, place: Place, named: Named) -
         ways.append((use.shadow, (*place, "shadow")))
     for way, here in ways:
         yield from _unknown(way.collections, document, (*here, "collections"), named)
+        if way.fallback_model and not named.model(way.fallback_model):
+            yield document.fault((*here, "fallback_model"), _unknown_model(way.fallback_model))
+        if way.judge is not None and not named.model(way.judge.model):
+            yield document.fault((*here, "judge", "model"), _unknown_model(way.judge.model))
     targets: list[tuple[WayEntry | WeightedEntry | CanaryEntry, Place]] = [*ways]
     targets += [(target, (*place, "targets", index)) for index, target in enumerate(use.targets)]
     if use.canary is not None:

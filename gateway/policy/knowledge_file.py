@@ -13,7 +13,8 @@ class CollectionEntry(Written):
     """A set of documents. teams: who may read it; `*` is everyone, none is nobody.
 
     model: what answers a caller who asks for `kb/<name>`. embedder: a name from `embedders`. reranker: one from
-    `rerankers`.
+    `rerankers`. owner: the team that pays for embedding the documents; without one the operator does. record_gaps:
+    whether the words of questions that it did not answer are kept.
     """
 
     title: str = ""
@@ -22,6 +23,8 @@ class CollectionEntry(Written):
     embedder: str | None = None
     reranker: str | None = None
     model: str | None = None
+    owner: Annotated[str, Field(min_length=1)] | None = None
+    record_gaps: bool = True
 
 
 class RerankerEntry(Written):

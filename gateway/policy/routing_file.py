@@ -83,17 +83,64 @@ class WeightedEntry(Written):
         return self
 
 
+class GroundingEntry(Written):
+    """What is done about an answer that its sources do not bear.
+
+    least: of its support, from 0 to 1. numbers: whether one that stands in no source is only told, or enough to act.
+    """
+
+    least: Annotated[float, Field(ge=0, le=1)] | None = None
+    numbers: Literal["warn", "require"] = "warn"
+    action: Literal["annotate", "retry", "fallback", "refuse"] = "annotate"
+
+
+class JudgeEntry(Written):
+    """A model that looks at a share of the answers after they are given, on the operator's account."""
+
+    model: str
+    share: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+
+# Keys of a way that mean something on the path rag only.
+RAG_ONLY = (
+    "on_no_match",
+    "no_match_reply",
+    "no_match_text",
+    "on_store_down",
+    "fallback_model",
+    "grounding",
+    "judge",
+)
+
+
 class WayEntry(Written):
-    """One way to go. model: what answers; without it, the model that the caller asked for."""
+    """One way to go. model: what answers; without it, the model that the caller asked for.
+
+    on_no_match and the keys after it belong to rag: see policies/README.md.
+    """
 
     path: Literal["fine_tuned", "rag", "direct"]
     model: str | None = None
     line: str | None = None
     collections: list[str] = []
-    on_no_match: Literal["abstain", "direct"] = "direct"
+    on_no_match: Literal["abstain", "direct", "clarify", "fallback"] = "direct"
+    no_match_reply: Literal["fixed", "instructed"] = "fixed"
+    no_match_text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    on_store_down: Literal["error", "fallback_model"] = "error"
+    fallback_model: str | None = None
+    grounding: GroundingEntry | None = None
+    judge: JudgeEntry | None = None
+
+    @property
+    def turns_to_next(self) -> str | None:
+        """The key by which this way may pass a call on to the next one; None when nothing does but its failing."""
+        if self.on_no_match == "fallback":
+            return "on_no_match"
+        return "grounding" if self.grounding is not None and self.grounding.action == "fallback" else None
 
     @model_validator(mode="after")
     def _fits(self) -> "WayEntry":
+        self._rag_fits()
         if self.path == "rag" and not self.collections:
             raise ValueError("path rag names its collections")
         if self.path != "rag" and self.collections:
@@ -101,6 +148,21 @@ class WayEntry(Written):
         if self.path != "fine_tuned" and self.line:
             raise ValueError(f"line belongs to path fine_tuned, not to {self.path}")
         return self
+
+    def _rag_fits(self) -> None:
+        if self.path != "rag":
+            given = [key for key in RAG_ONLY if key in self.model_fields_set]
+            if given:
+                raise ValueError(f"{given[0]} belongs to path rag, not to {self.path}")
+            return
+        if (self.on_store_down == "fallback_model") != (self.fallback_model is not None):
+            raise ValueError("on_store_down: fallback_model and fallback_model: NAME belong together")
+        answers = self.on_no_match in {"abstain", "clarify"}
+        if "no_match_reply" in self.model_fields_set and not answers:
+            raise ValueError("no_match_reply says how on_no_match: abstain or clarify answers; here it is neither")
+        refuses = self.grounding is not None and self.grounding.action in {"refuse", "fallback"}
+        if self.no_match_text is not None and not (answers or refuses or self.on_no_match == "fallback"):
+            raise ValueError("no_match_text is what we say in place of an answer; here we never do")
 
 
 class CanaryEntry(Written):
@@ -180,6 +242,13 @@ class UseEntry(WayEntry):
             raise ValueError("targets of path fine_tuned name lines")
         if self.path != "fine_tuned" and any(target.line for target in others):
             raise ValueError("targets that name lines belong to path fine_tuned")
+        if self.shadow is not None and (self.shadow.turns_to_next or self.shadow.judge):
+            raise ValueError(
+                "nobody reads a copy's answer, and no way stands behind it: it has no judge and passes nothing on"
+            )
+        last = self.fallback[-1] if self.fallback else self
+        if last.turns_to_next is not None:
+            raise ValueError(f"{last.turns_to_next} passes calls on, and no way stands behind it under fallback")
         return self
 
 

@@ -111,6 +111,23 @@ def priced(rates: Rates | None, usage: Usage | None) -> tuple[tuple[tuple[str, i
     return kinds, sum(nano for _, nano in kinds), status
 
 
+def with_retrieval(
+    kinds: tuple[tuple[str, int], ...], context_tokens: int, usage: Usage | None
+) -> tuple[tuple[tuple[str, int], ...], int]:
+    """The costs with the injected sources' share of `input` as a kind of its own, and how many tokens that is.
+
+    context_tokens: as counted here; more than the provider counts as uncached input they are not taken to be.
+    """
+    plain = 0 if usage is None else max(0, usage.input_tokens - usage.cached_tokens)
+    tokens = min(context_tokens, plain)
+    costs = dict(kinds)
+    if not tokens or "input" not in costs:
+        return kinds, tokens
+    share = costs["input"] * tokens // plain
+    costs["input"] -= share
+    return (*costs.items(), ("retrieval", share)), tokens
+
+
 def training_cost(rates: Rates, tokens: int) -> int | None:
     """Nano-dollars for `tokens` trained tokens (epochs counted in), or None when the rate is not known."""
     cost = _pico(tokens, rates.training) if tokens >= 0 else None

@@ -6,6 +6,8 @@ from typing import Literal
 
 from gateway.upstream.faults import FirstTokenTimedOut, TransportError
 from gateway.upstream.port import Reply
+from gateway.upstream.prepared import Prepared
+from gateway.upstream.upstreams import Upstream
 from gateway.wire.sse import MAX_EVENT, payload
 
 # A larger body goes through as it comes; its usage is then not looked for.
@@ -136,3 +138,14 @@ class ReadAhead:
                         return
         finally:
             self.ahead = bytes(held)
+
+
+class Sent:
+    """A reply whose beginning was read, and what was sent for it. reply: None when the answer was made here."""
+
+    __slots__ = ("prepared", "reply", "upstream")
+
+    def __init__(self, prepared: Prepared, reply: ReadAhead | None, upstream: Upstream | None) -> None:
+        self.prepared = prepared
+        self.reply = reply
+        self.upstream = upstream

@@ -1,10 +1,12 @@
 """What a path makes of a call: ready to be sent to one arm."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from gateway.core.call import Headers
 from gateway.core.decision import Arm
 from gateway.core.event import Closing
+from gateway.core.grounds import Grounds
 from gateway.core.values import Value
 
 
@@ -23,13 +25,20 @@ class ReplyEditor(Protocol):
         """What was held back, when the stream ends."""
         ...
 
+    def broken(self) -> bytes:
+        """What was held back and may be told, when the stream breaks off."""
+        ...
+
 
 class Prepared(Value, frozen=True):
     """A request for one arm.
 
     body: what goes upstream. usage_injected: we asked for the stream's usage, the caller did not.
     context_tokens: of injected sources. headers: what the caller is told beside the reply.
-    answer: a whole reply made here, in place of an upstream call: content type and bytes.
+    answer: a whole reply made here, in place of an upstream call: content type and bytes. passes_on: as long as
+    another arm is left, that one is to answer instead. instead: an arm to ask in place of this one, whose reply gets
+    these headers. grounds: what the answer stands on, told whenever the books ask. weigh: looks at a whole good
+    reply before anybody else does. judging: by whom the answer is looked at after it was given.
     """
 
     arm: Arm
@@ -39,6 +48,29 @@ class Prepared(Value, frozen=True):
     headers: Headers = ()
     editor: ReplyEditor | None = None
     answer: tuple[bytes, bytes] | None = None
+    passes_on: bool = False
+    instead: Arm | None = None
+    grounds: Callable[[], Grounds] | None = None
+    weigh: "Callable[[bytes], Awaitable[Weighed]] | None" = None
+    judging: "Judging | None" = None
+
+
+class Judging(Value, frozen=True):
+    """Who is asked about an answer that was given. messages: what they are shown; none when nothing was said."""
+
+    arm: Arm
+    messages: Callable[[], list[dict[str, str]]]
+
+
+class Weighed(Value, frozen=True):
+    """What becomes of a whole reply. otherwise: an answer of our own in its place; None when it is given as it is.
+
+    goes_on: not before the other arms. again: what is asked first, once, in place of it.
+    """
+
+    otherwise: Prepared | None = None
+    again: Prepared | None = None
+    goes_on: bool = False
 
 
 class Book(Protocol):
@@ -60,6 +92,10 @@ class Book(Protocol):
 
     async def durable(self) -> None:
         """Returns when it is. Raises AccountingUnavailable: then nothing may be sent, and the attempt is void."""
+        ...
+
+    def note(self, grounds: Callable[[], Grounds]) -> None:
+        """What the next attempt's answer, or an answer of our own, will stand on."""
         ...
 
     def void(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -13,14 +12,14 @@ from gateway.core.call import Call
 from gateway.core.decision import Arm, CallLimits
 from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, UpstreamTimeout
 from gateway.core.event import Closing
-from gateway.upstream.ahead import ReadAhead
+from gateway.upstream.ahead import ReadAhead, Sent
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.error_event import is_failure
 from gateway.upstream.faults import Aborted, ConnectFailed, TimedOut, TransportError
 from gateway.upstream.port import Deadlines, Lease, Outgoing, Reply
 from gateway.upstream.prepared import Book, Prepared
 from gateway.upstream.upstreams import Upstream, Upstreams
-from gateway.upstream.waiting import deadlines_within, retry_after
+from gateway.upstream.waiting import Waiting, deadlines_within, retry_after
 from gateway.wire.usage import usage_of_body
 
 # The status says that the call was not served, so that a second try cannot be a second answer.
@@ -45,30 +44,6 @@ FORWARDED = frozenset(
 OWN = ((b"accept-encoding", b"identity"), (b"user-agent", f"switchyard/{__version__}".encode()))
 Observe = Callable[[str, str], None]
 Prepare = Callable[[Arm], Awaitable[Prepared]]
-
-
-class Waiting(Protocol):
-    """The caller, while it waits for a reply."""
-
-    @property
-    def left(self) -> bool:
-        """Whether the caller is gone."""
-        ...
-
-    def patience(self, seconds: float) -> None:
-        """How long the upstream may go on after the caller has left; 0 cuts it at once."""
-        ...
-
-
-class Sent:
-    """A reply whose beginning was read, and what was sent for it. reply: None when the answer was made here."""
-
-    __slots__ = ("prepared", "reply", "upstream")
-
-    def __init__(self, prepared: Prepared, reply: ReadAhead | None, upstream: Upstream | None) -> None:
-        self.prepared = prepared
-        self.reply = reply
-        self.upstream = upstream
 
 
 class Sender:
@@ -177,8 +152,8 @@ class _Chain:
 
     async def _try_admitted(self, arm: Arm) -> Sent | None:
         prepared = await self.prepare(arm)
-        if prepared.answer is not None:
-            return Sent(prepared, None, None)
+        if prepared.answer is not None or prepared.instead is not None:
+            return await self._not_asked(prepared)
         upstream = self.upstream
         upstream.retries.calls.add(1, 0)
         for attempt in range(upstream.attempts):
@@ -204,8 +179,51 @@ class _Chain:
                 # A tuned model that is gone at its provider: its fallback is what the policy has for that.
                 self._refused(reply)
                 return None
-            return await self._begun(arm, prepared, reply, ends=ends)
+            sent = await self._begun(arm, prepared, reply, ends=ends)
+            return sent if sent is None or prepared.weigh is None else await self._weighed(arm, prepared, sent)
         return None
+
+    async def _not_asked(self, prepared: Prepared) -> Sent | None:
+        """An answer of our own, or another arm's in place of this one's."""
+        if prepared.grounds is not None:
+            self.book.note(prepared.grounds)
+        if prepared.instead is not None:
+            sent = await self.try_arm(prepared.instead, last=self.last)
+            if sent is not None:
+                sent.prepared = replace(sent.prepared, headers=sent.prepared.headers + prepared.headers)
+            return sent
+        return None if prepared.passes_on and not self.last else Sent(prepared, None, None)
+
+    async def _weighed(self, arm: Arm, prepared: Prepared, sent: Sent) -> Sent | None:
+        """The reply, or what is given in its place; None when the next arm should answer."""
+        reply = sent.reply
+        is_whole = reply is not None and reply.form == "whole" and reply.whole and reply.status < 300
+        if reply is None or not is_whole or prepared.weigh is None or sent.prepared is not prepared:
+            return sent
+        found = await prepared.weigh(reply.ahead)
+        if found.otherwise is None:
+            return sent
+        self._set_aside(reply)
+        if found.goes_on and not self.last:
+            if found.otherwise.grounds is not None:
+                self.book.note(found.otherwise.grounds)
+            return None
+        if found.again is not None and self.tries < self.most and not self._is_over():
+            second = await self._attempt(found.again)
+            begun = None if second is None else await self._begun(arm, found.again, second, ends=False)
+            if begun is not None and begun.reply is not None and begun.reply.status < 300:
+                return begun
+            if begun is not None and begun.reply is not None:
+                self._refused(begun.reply)
+        return await self._not_asked(found.otherwise)
+
+    def _set_aside(self, reply: ReadAhead) -> None:
+        """Books an answer that came whole and is not given."""
+        closing = self.book.closing_of_prompt(Closing("ok", reply.status, "answer_unsupported"))
+        if closing.usage is not None:
+            words = replace(closing.usage, output_tokens=len(reply.ahead) // BYTES_PER_TOKEN)
+            closing = replace(closing, usage=usage_of_body(reply.ahead) or words)
+        self.book.fail(closing)
 
     async def _attempt(self, prepared: Prepared) -> Reply | None:
         """One try, as far as the head. None with `fault` set when it failed; unsent: nothing had left us."""
@@ -248,6 +266,8 @@ class _Chain:
 
     async def _booked(self, prepared: Prepared) -> None:
         """Has it on record that this try is about to be sent, as durably as the operator wants it."""
+        if prepared.grounds is not None:
+            self.book.note(prepared.grounds)
         self.book.start(prepared.arm, prepared.context_tokens)
         if self.book.waits:
             await self.book.durable()

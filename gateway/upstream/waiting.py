@@ -2,10 +2,24 @@
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from gateway.core.call import Headers
 from gateway.core.decision import CallLimits
 from gateway.upstream.port import Deadlines
+
+
+class Waiting(Protocol):
+    """The caller, while it waits for a reply."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the caller is gone."""
+        ...
+
+    def patience(self, seconds: float) -> None:
+        """How long the upstream may go on after the caller has left; 0 cuts it at once."""
+        ...
 
 
 def deadlines_within(own: Deadlines, limits: CallLimits, left_seconds: float) -> Deadlines:

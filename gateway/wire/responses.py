@@ -7,8 +7,9 @@ import msgspec
 from gateway.core.call import Call, Inbound, Turn
 from gateway.wire.caller import asked_path, caller_metadata
 from gateway.wire.chat import Shape, format_name
+from gateway.wire.file_parts import NAME as FILE_ID
 from gateway.wire.file_search import NAME, file_search_of
-from gateway.wire.json_object import decode
+from gateway.wire.json_object import decode, read_object
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
 from gateway.wire.usage import plain_tier
 
@@ -62,6 +63,7 @@ def read_responses(inbound: Inbound) -> Call:
         text=text,
         has_tools=is_given(body.tools),
         file_search=file_search_of(body.tools, body.include) if NAME in inbound.body else None,
+        names_files=FILE_ID in inbound.body,
         has_image=has_image,
         response_format=format_name(body.text.format) if body.text and body.text.format else "text",
         rag_ready=bool(text) and not waits,
@@ -74,3 +76,14 @@ def read_responses(inbound: Inbound) -> Call:
         service_tier="" if body.service_tier is None else plain_tier(body.service_tier),
         conversation=told if isinstance(told, str) else "",
     )
+
+
+def wants_results(call: Call) -> bool:
+    """Whether a response's `file_search_call` shall tell what was found; read only where there is one."""
+    if call.endpoint != "responses":
+        return False
+    try:
+        included = msgspec.json.decode(bytes(read_object(call.inbound.body).get("include", b"null")))
+    except msgspec.DecodeError:
+        return False
+    return isinstance(included, list) and "file_search_call.results" in included

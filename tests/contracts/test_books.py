@@ -35,7 +35,8 @@ from tests.fakes.running_gateway import ROOT, plain_environment
 PEPPER = b"a pepper of the tests"
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 DAY = 86_400.0
-PARTITION = re.compile(r"^(usage_events|decisions)_(\d{4}_\d{2}|rest)$")
+PARTITION = re.compile(r"^(usage_events|decisions|answer_sources|knowledge_gaps)_(\d{4}_\d{2}|rest)$")
+KNOWLEDGE = "knowledge_"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -102,10 +103,13 @@ async def test_an_empty_database_is_brought_up_to_date_once(empty: Database) -> 
 
 
 async def test_the_migrations_make_what_the_code_says(database: Database) -> None:
-    """No table, column, index or type differs. Partitions are parts of a table, not tables."""
+    """No table, column, index or type differs. Partitions are parts of a table, not tables.
+
+    Those of the knowledge store are its own affair: it is no SQLModel, and its contract suite runs on them.
+    """
 
     def is_known(_table: Any, name: str | None, kind: str, *_found: Any) -> bool:
-        return kind != "table" or not PARTITION.search(name or "")
+        return kind != "table" or not (PARTITION.search(name or "") or (name or "").startswith(KNOWLEDGE))
 
     def differences(connection: Any) -> list[Any]:
         options = {"compare_type": True, "include_object": is_known}
@@ -131,7 +135,7 @@ async def test_replicas_that_migrate_at_once_all_come_through(url: str, empty: D
         assert (await session.execute(text("SELECT count(*) FROM alembic_version"))).scalar_one() == 1
 
 
-@pytest.mark.parametrize("floor", ["'9999'", "'0003'", None])
+@pytest.mark.parametrize("floor", ["'9999'", f"'{int(HEAD) + 1:04}'", None])
 async def test_a_newer_database_that_no_longer_admits_this_code_is_refused(
     database: Database, floor: str | None
 ) -> None:

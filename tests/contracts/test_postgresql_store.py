@@ -15,10 +15,10 @@ from gateway.knowledge.chunks import cut
 from gateway.knowledge.document import write_document
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.filters import Comparison
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores import Ask, Entry, Probe
 from gateway.knowledge.stores.postgresql import SEARCH_SECONDS, PostgresqlStore
-from gateway.knowledge.sync import Library
 from tests.fakes.database_proxy import database_proxy
 from tests.fakes.embedder import FakeEmbedder
 from tests.fakes.postgres import Postgres

@@ -72,7 +72,11 @@ CONTRACT: tuple[Metric, ...] = (
         (5, 2, 1),
     ),
     Metric("gateway_knowledge_freshness_seconds", "gauge", _sets("source", "help-centre"), (2 * _DAY,)),
-    Metric("gateway_answer_support_ratio", "gauge", ({},), (0.9,)),
+    Metric("gateway_answer_support_ratio", "histogram", ({},), (0.9,)),
+    Metric("gateway_citations_unknown_total", "counter", _sets("rule", "help-centre"), (1,)),
+    Metric("gateway_knowledge_gaps_total", "counter", _sets("kind outcome", "no_match abstain"), (2,)),
+    Metric("gateway_judgements_total", "counter", _sets("rule result", "help-centre judged"), (1,)),
+    Metric("gateway_answer_judged_ratio", "histogram", ({},), (0.9,)),
     Metric(
         "gateway_model_shutdown_timestamp_seconds",
         "gauge",

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gateway.core.call import Headers
 from gateway.core.decision import Arm
 from gateway.core.event import Closing
+from gateway.core.grounds import Grounds
 from gateway.core.usage import Usage
 from gateway.upstream.faults import Aborted, TransportError
 from gateway.upstream.port import Deadlines, Lease, Origin, Outgoing
@@ -104,6 +105,9 @@ class NoteBook:
 
     async def durable(self) -> None:
         """An intent of these tests is as durable as it gets."""
+
+    def note(self, grounds: Callable[[], Grounds]) -> None:
+        self.told.append(f"note {len(grounds().sources)}")
 
     def void(self) -> None:
         self.told.append("void")

@@ -6,9 +6,10 @@ from gateway.core.call import Call
 from gateway.core.clock import Clock
 from gateway.core.decision import Arm, CallLimits
 from gateway.policy.models_file import UpstreamEntry
+from gateway.upstream.ahead import Sent
 from gateway.upstream.port import Lease
 from gateway.upstream.prepared import Prepared
-from gateway.upstream.send import Sender, Sent
+from gateway.upstream.send import Sender
 from gateway.upstream.upstreams import Upstreams
 from gateway.wire.rewrite import rewritten
 from tests.fakes.calls import chat

@@ -10,10 +10,11 @@ from gateway.core.clock import Clock
 from gateway.core.decision import Arm, CallLimits
 from gateway.core.errors import UpstreamTimeout
 from gateway.policy.models_file import UpstreamEntry
+from gateway.upstream.ahead import Sent
 from gateway.upstream.httpx_transport import HttpxTransport
 from gateway.upstream.port import Lease, Transport
 from gateway.upstream.prepared import Prepared
-from gateway.upstream.send import Sender, Sent
+from gateway.upstream.send import Sender
 from gateway.upstream.transport import Http1Transport
 from gateway.upstream.upstreams import Upstreams
 from tests.fakes.calls import chat

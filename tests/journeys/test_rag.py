@@ -64,15 +64,31 @@ def test_a_response_cites_its_files_whole_and_streamed(gateway: RunningGateway) 
         events = list(stream)
         final = stream.get_final_response()
     for reply in (whole, final):
-        message = reply.output[0]
+        search, message = reply.output
+        assert search.type == "file_search_call"
+        assert (search.status, search.queries, search.results) == ("completed", ["How long do refunds take?"], None)
         assert message.type == "message"
         part = message.content[0]
         assert part.type == "output_text"
         assert "5 business days" in part.text
         assert [annotation.type for annotation in part.annotations] == ["file_citation"]
     assert any(event.type == "response.output_text.annotation.added" for event in events)
+    steps = [event.type for event in events if event.type.startswith("response.file_search_call.")]
+    assert steps == [f"response.file_search_call.{step}" for step in ("in_progress", "searching", "completed")]
+    added = [event.item.type for event in events if event.type == "response.output_item.added"]
+    assert added == ["file_search_call", "message"]
     numbers = [event.sequence_number for event in events if hasattr(event, "sequence_number")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_a_response_tells_what_was_found_when_that_is_asked_for(gateway: RunningGateway) -> None:
+    asked: Any = {"model": "kb/help-centre", "input": "How long do refunds take?"}
+    reply = gateway.client().responses.create(**asked, include=["file_search_call.results"])
+    search = reply.output[0]
+    assert search.type == "file_search_call"
+    assert search.results
+    assert "5 business days" in "".join(result.text or "" for result in search.results)
+    assert all(0 <= (result.score or 0) <= 1 and result.file_id for result in search.results)
 
 
 def test_the_sources_are_booked_as_part_of_the_prompt(gateway: RunningGateway) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar.datastructures import State
 
+from gateway.answered import Answers
 from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd
 from gateway.identity.access.store import AccessStore
@@ -19,13 +20,21 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 class Admin:
     """One per app, under `state.admin`."""
 
-    def __init__(self, identity: IdentityStore, access: AccessStore, books: Bookkeeping, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        identity: IdentityStore,
+        access: AccessStore,
+        books: Bookkeeping,
+        pipeline: Pipeline,
+        answers: Answers,
+    ) -> None:
         self.identity = identity
         self.access = access
         self.books = books.store
         self.rules = books.rules
         self.leases = books.leases
         self.pipeline = pipeline
+        self.answers = answers
 
 
 def admin(state: State) -> Admin:

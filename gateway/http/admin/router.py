@@ -6,6 +6,7 @@ from gateway.http.admin.audit import audit
 from gateway.http.admin.budgets import list_budgets, list_limits, put_budget, put_limit, remove_budget
 from gateway.http.admin.decisions import decision, explain_written
 from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
+from gateway.http.admin.knowledge import knowledge_gaps, knowledge_impact
 from gateway.http.admin.members import add_member, list_members, remove_member
 from gateway.http.admin.money import (
     adjust_usage,
@@ -61,6 +62,8 @@ admin_router = Router(
         retry_delivery,
         send_test,
         retain,
+        knowledge_gaps,
+        knowledge_impact,
     ],
     tags=["admin"],
 )

@@ -6,7 +6,7 @@ from gateway.core.stored_file import StoredFile
 from gateway.files.store import FileStore
 from gateway.http.local.reading import FormField, form_of, page_asked, query_of
 from gateway.http.local.replies import Json, deleted, file_object, listed
-from gateway.knowledge.sync import Library
+from gateway.knowledge.library import Library
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.values import FILES
 
@@ -59,6 +59,15 @@ class Files:
         if file is not None and file.team != principal.team:
             raise no_file(identity)
         return file
+
+    async def contents(self, ids: tuple[str, ...], principal: Principal) -> dict[str, tuple[str, bytes]]:
+        """Names and bytes of those of the files that are known here. Raises NotFound (404) for another team's."""
+        found = {}
+        for identity in ids:
+            file = await self.find(identity, principal)
+            if file is not None:
+                found[identity] = (file.filename, await self.store.content(file))
+        return found
 
     async def delete(self, file: StoredFile, now: float) -> Json:
         """Deletes a file, and takes it out of every vector store."""

@@ -1,6 +1,7 @@
 """Pages of Confluence, by version 2 of its API; who may read them by version 1."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urljoin
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from gateway.knowledge.connectors import Change, Fault, Kind
 from gateway.knowledge.document import Document, write_document
 from gateway.knowledge.remote.confluence_storage import read_storage
-from gateway.knowledge.remote.fetch import Fetcher, basic, found_secret
+from gateway.knowledge.remote.fetch import GONE, Fetcher, basic, found_secret
 from gateway.knowledge.remote.listing import Found, Page, walk
 from gateway.knowledge.remote.shapes import Restricted, attributes_of, decoded, fetching
 from gateway.knowledge.settings import RemoteSettings
@@ -87,8 +88,9 @@ class ConfluenceConnector:
     A restriction changes no version: it is looked up for each page in each whole pass, so once an hour.
     """
 
-    def __init__(self, settings: ConfluenceSettings) -> None:
+    def __init__(self, settings: ConfluenceSettings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._wall = wall
 
     def _headers(self) -> dict[str, str]:
         return basic(self._settings.username, found_secret(self._settings.token, "token"))
@@ -98,7 +100,7 @@ class ConfluenceConnector:
         async for change in fetching(
             self._settings,
             self._headers,
-            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor),
+            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor, self._wall),
         ):
             yield change
 
@@ -126,6 +128,13 @@ class _Listing:
         for page in found.results:
             self._parents[page.id] = page.parent_id if page.parent_type in {None, "page"} else None
         return Page(tuple(map(self._found, found.results)), found.links.next)
+
+    async def find(self, identity: str) -> Found | None:
+        query = [("body-format", "storage")]
+        reply = await self._fetcher.get(f"wiki/api/v2/pages/{identity}", query, taken=GONE)
+        page = None if reply.status in GONE else decoded(reply, _Page)
+        spaces = self._settings.spaces
+        return None if page is None or (spaces and page.space_id not in spaces) else self._found(page)
 
     def remarks(self) -> tuple[str, ...]:
         return self._restricted.remarks(self._settings.key)

@@ -1,4 +1,4 @@
-"""A folder of Markdown, HTML, text and JSONL files, searched through to its depth."""
+"""A folder of files, searched through to its depth."""
 
 import asyncio
 import fnmatch
@@ -9,18 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import SETTLED_NS, Change, Fault, Kind, Mark, Removal, Upsert
-from gateway.knowledge.document import (
-    HTML_SUFFIXES,
-    MARKDOWN_SUFFIXES,
-    TEXT_SUFFIXES,
-    read_file,
-    read_jsonl,
-)
+from gateway.knowledge.document import is_readable, read_file, read_jsonl
 from gateway.knowledge.settings import SourceSettings
 
 JSONL_SUFFIX = ".jsonl"
-SUFFIXES = (*MARKDOWN_SUFFIXES, *HTML_SUFFIXES, *TEXT_SUFFIXES, JSONL_SUFFIX)
 MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -38,8 +32,9 @@ _Files = dict[str, _File]
 class FolderConnector:
     """Reads a file anew when its time or size changed. Ids are paths below the folder, `a/b.md`.
 
-    A line of a JSONL file is `a/b.jsonl#id`. Hidden files and folders are passed over, and links that lead
-    out of the folder. A folder that is not there is a fault, not an empty folder.
+    Without `include` only files of a usual kind are read; with it also source code and data that it names. A line
+    of a JSONL file is `a/b.jsonl#id`. Hidden files and folders are passed over, and links that lead out of the
+    folder. A folder that is not there is a fault, not an empty folder.
     """
 
     def __init__(self, source: SourceSettings) -> None:
@@ -84,7 +79,7 @@ class FolderConnector:
         for folder, names, files in os.walk(root, onerror=refused):
             names[:] = [name for name in names if not name.startswith(".")]
             for name in files:
-                if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+                if name.startswith("."):
                     continue
                 path = Path(folder, name)
                 identity = path.relative_to(root).as_posix()
@@ -93,6 +88,8 @@ class FolderConnector:
         return found, faults
 
     def _wanted(self, identity: str) -> bool:
+        if not is_readable(identity, is_named=bool(self._include)):
+            return False
         return not self._include or any(fnmatch.fnmatchcase(identity, glob) for glob in self._include)
 
     def _read(self, path: str, old: _File | None, new: _File) -> list[Change]:
@@ -106,7 +103,10 @@ class FolderConnector:
             new.mtime_ns, new.ids = 0, old.ids if old else []
             return [Fault(f"{place}: cannot be read ({fault.strerror}); it is tried again.", f"{path}*")]
         if not path.lower().endswith(JSONL_SUFFIX):
-            return [Upsert(read_file(path, data))]
+            try:
+                return [Upsert(read_file(path, data))]
+            except UnreadableDocument as fault:
+                return [Fault(f"{place}: {fault}", path)]
         return _read_lines(str(place), path, data, old, new)
 
 

@@ -1,14 +1,15 @@
 """The solutions of Freshdesk: published articles in their folders."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from gateway.knowledge.connectors import Change, Fault, Kind
 from gateway.knowledge.document import Document, read_html, write_document
-from gateway.knowledge.remote.fetch import Fetcher, basic, found_secret
+from gateway.knowledge.remote.fetch import GONE, Fetcher, basic, found_secret
 from gateway.knowledge.remote.listing import Found, Page, walk
-from gateway.knowledge.remote.shapes import Restricted, Shape, attributes_of, decoded_list, fetching
+from gateway.knowledge.remote.shapes import Restricted, Shape, attributes_of, decoded, decoded_list, fetching
 from gateway.knowledge.settings import RemoteSettings
 
 PAGE_SIZE = 100
@@ -43,6 +44,7 @@ class _Article(msgspec.Struct):
     description: str | None = None
     description_text: str | None = None
     status: int | None = None
+    folder_id: int | None = None
     tags: list[str] = []
 
 
@@ -52,8 +54,9 @@ class FreshdeskConnector:
     The lists have no order by time, so that each pass is a whole one; it takes a request for each folder.
     """
 
-    def __init__(self, settings: FreshdeskSettings) -> None:
+    def __init__(self, settings: FreshdeskSettings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._wall = wall
 
     def _headers(self) -> dict[str, str]:
         return basic(found_secret(self._settings.token, "token"), "X")
@@ -63,7 +66,7 @@ class FreshdeskConnector:
         async for change in fetching(
             self._settings,
             self._headers,
-            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor),
+            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor, self._wall),
         ):
             yield change
 
@@ -95,6 +98,12 @@ class _Listing:
             return Page(found, f"{folder.id}/{int(number) + 1}")
         following = next((other for other in order if other > folder.id), None)
         return Page(found, None if following is None else f"{following}/1")
+
+    async def find(self, identity: str) -> Found | None:
+        reply = await self._fetcher.get(f"api/v2/solutions/articles/{identity}", taken=GONE)
+        article = None if reply.status in GONE else decoded(reply, _Article)
+        folder = None if article is None else (self._folders or {}).get(article.folder_id or 0)
+        return None if article is None or folder is None else self._found(article, folder)
 
     def remarks(self) -> tuple[str, ...]:
         return self._restricted.remarks(self._settings.key)

@@ -1,6 +1,7 @@
 """Solved tickets of Freshdesk."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document
 from gateway.knowledge.remote.fetch import Fetcher, FetchFailed, basic, found_secret
-from gateway.knowledge.remote.listing import moment
+from gateway.knowledge.remote.listing import OVERLAP_SECONDS, moment
 from gateway.knowledge.remote.shapes import attributes_of, decoded_list, fetching
 from gateway.knowledge.remote.tickets import write_ticket
 from gateway.knowledge.settings import RemoteSettings
@@ -47,10 +48,15 @@ class _Conversation(msgspec.Struct):
 
 
 class _Cursor(msgspec.Struct):
-    """since: everything updated before it is told. told: tickets of that very second that are told too."""
+    """since: everything updated before it is told. told: tickets of that very second that are told too.
+
+    gone: the same for tickets that are deleted; they are asked for apart, so that neither window outruns the other.
+    """
 
     settings: str = ""
     since: str = ""
+    told: list[int] = []
+    gone: str = ""
 
 
 class FreshdeskTicketsConnector:
@@ -60,8 +66,9 @@ class FreshdeskTicketsConnector:
     pages before. Tickets that are deleted are asked for apart.
     """
 
-    def __init__(self, settings: FreshdeskTicketsSettings) -> None:
+    def __init__(self, settings: FreshdeskTicketsSettings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._wall = wall
 
     def _headers(self) -> dict[str, str]:
         return basic(found_secret(self._settings.token, "token"), "X")
@@ -74,15 +81,16 @@ class FreshdeskTicketsConnector:
     async def _pass(self, fetcher: Fetcher, cursor: str | None) -> AsyncIterator[Change]:
         known = _read_cursor(cursor)
         if known.settings != self._settings.fingerprint:
-            known = _Cursor(self._settings.fingerprint, f"{self._settings.since}T00:00:00Z")
-        begun = known.since
+            first = f"{self._settings.since}T00:00:00Z"
+            known = _Cursor(self._settings.fingerprint, first, gone=first)
+        gone = _Cursor(since=known.gone)
         try:
-            async for change in self._window(fetcher, known, ()):
-                yield change
-            gone = _Cursor(known.settings, begun)
             async for change in self._window(fetcher, gone, (("filter", "deleted"),)):
                 if not isinstance(change, Mark):
                     yield change
+            known.gone = gone.since
+            async for change in self._window(fetcher, known, ()):
+                yield change
         except FetchFailed as fault:
             yield Fault(fault.line, "*", fault.retry_after_seconds)
             return
@@ -92,7 +100,7 @@ class FreshdeskTicketsConnector:
         self, fetcher: Fetcher, known: _Cursor, query: tuple[tuple[str, str], ...]
     ) -> AsyncIterator[Change]:
         number = 1
-        done: set[tuple[int, str]] = set()
+        done = {(ticket, known.since) for ticket in known.told}
         while True:
             order = (("order_by", "updated_at"), ("order_type", "asc"), ("include", "description"))
             window = (("updated_since", known.since), ("per_page", str(PAGE_SIZE)), ("page", str(number)))
@@ -106,10 +114,14 @@ class FreshdeskTicketsConnector:
             moved = moment(last) > moment(known.since)
             known.since = last if moved else known.since
             if len(tickets) < PAGE_SIZE:
+                # A second that is not over may bring more: it is told again.
+                is_over = moment(known.since) < self._wall() - OVERLAP_SECONDS
+                known.told = sorted({ticket for ticket, stamp in done if stamp == known.since}) if is_over else []
                 return
             if moved:
                 number = 1
                 done = {(ticket, stamp) for ticket, stamp in done if stamp == last}
+                known.told = []
                 yield Mark(msgspec.json.encode(known).decode())
             elif number == MOST_PAGES:
                 skipped = datetime.fromtimestamp(moment(known.since) + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,7 +16,7 @@ import msgspec
 from gateway.core.errors import UnreadableDocument
 from gateway.core.settings import environment
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
-from gateway.knowledge.document import USUAL_SUFFIXES, Document, read_file, write_document
+from gateway.knowledge.document import Document, is_readable, read_file, write_document
 from gateway.knowledge.remote.fetch import FetchFailed, found_secret
 from gateway.knowledge.remote.shapes import attributes_of
 from gateway.knowledge.settings import SourceSettings
@@ -156,9 +156,10 @@ class GitConnector:
     def _is_wanted(self, path: str) -> bool:
         if any(part.startswith(".") for part in path.split("/")) or _is_surrogate(path):
             return False
-        if self._settings.include:
-            return any(fnmatch.fnmatchcase(path, glob) for glob in self._settings.include)
-        return path.lower().endswith(USUAL_SUFFIXES)
+        include = self._settings.include
+        if not is_readable(path, is_named=bool(include)):
+            return False
+        return not include or any(fnmatch.fnmatchcase(path, glob) for glob in include)
 
     async def _read(self, path: str, blob: str) -> Change:
         where = f"{self._settings.key}/{path}"

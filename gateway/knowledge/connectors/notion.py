@@ -1,13 +1,14 @@
 """Pages of Notion that an integration was given."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 
 from gateway.knowledge.connectors import Change, Fault, Kind
 from gateway.knowledge.document import Document, write_document
-from gateway.knowledge.remote.fetch import Fetcher, FetchFailed, found_secret
+from gateway.knowledge.remote.fetch import GONE, Fetcher, FetchFailed, found_secret
 from gateway.knowledge.remote.listing import Found, Page, walk
 from gateway.knowledge.remote.notion_blocks import Block, Content, RichText, markdown, words
 from gateway.knowledge.remote.shapes import attributes_of, decoded, fetching
@@ -40,6 +41,10 @@ class _Property(msgspec.Struct):
     title: list[RichText] = []
 
 
+class _Parent(msgspec.Struct):
+    database_id: str = ""
+
+
 class _Page(msgspec.Struct):
     id: str
     last_edited_time: str = ""
@@ -47,6 +52,7 @@ class _Page(msgspec.Struct):
     archived: bool = False
     in_trash: bool = False
     properties: dict[str, _Property] = {}
+    parent: _Parent = msgspec.field(default_factory=_Parent)
 
 
 class _Pages(msgspec.Struct):
@@ -64,8 +70,9 @@ class _Blocks(msgspec.Struct):
 class NotionConnector:
     """Ids are page ids. Notion shows an integration only pages it was given; who else reads them it does not say."""
 
-    def __init__(self, settings: NotionSettings) -> None:
+    def __init__(self, settings: NotionSettings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._wall = wall
 
     def _headers(self) -> dict[str, str]:
         token = found_secret(self._settings.token, "token")
@@ -76,7 +83,7 @@ class NotionConnector:
         async for change in fetching(
             self._settings,
             self._headers,
-            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor),
+            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor, self._wall),
         ):
             yield change
 
@@ -109,6 +116,14 @@ class _Listing:
         if following is None and number + 1 < len(databases):
             following = f"{number + 1}:"
         return Page(tuple(map(self._found, found.results)), following)
+
+    async def find(self, identity: str) -> Found | None:
+        # Taken from the integration, thrown away, or moved out of the databases.
+        reply = await self._fetcher.get(f"v1/pages/{identity}", taken=GONE)
+        page = None if reply.status in GONE else decoded(reply, _Page)
+        wanted = [database.replace("-", "") for database in self._settings.databases]
+        is_in = page is not None and (not wanted or page.parent.database_id.replace("-", "") in wanted)
+        return self._found(page) if page is not None and is_in else None
 
     def remarks(self) -> tuple[str, ...]:
         return ()

@@ -10,7 +10,7 @@ import msgspec
 from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_file, write_document
-from gateway.knowledge.remote.fetch import AGENT, Fetcher, FetchFailed, Reply
+from gateway.knowledge.remote.fetch import AGENT, GONE, Fetcher, FetchFailed, Reply
 from gateway.knowledge.remote.robots import Robots
 from gateway.knowledge.remote.shapes import attributes_of, fetching
 from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
@@ -19,7 +19,6 @@ from gateway.knowledge.settings import RemoteSettings
 MARK_EACH = 20
 MOST_SITEMAPS = 200
 MOST_SITEMAP_BYTES = 52 * 1024 * 1024
-_GONE = frozenset({404, 410})
 
 
 class WebsiteSettings(RemoteSettings, frozen=True, kw_only=True):
@@ -69,31 +68,36 @@ class WebsiteConnector:
             known = _Cursor(self._settings.fingerprint, {url: _Page() for url in known.pages})
         try:
             robots = await self._robots(fetcher)
-            named = await self._named(fetcher, robots)
+            named, faults = await self._named(fetcher, robots)
         except FetchFailed as fault:
             yield Fault(fault.line, "*", fault.retry_after_seconds)
             return
+        for line in faults:
+            yield Fault(line)
         wanted = self._wanted(named, robots)
         for url in [url for url in known.pages if url not in wanted]:
             del known.pages[url]
             yield Removal(url)
         if len(wanted) > self._settings.pages:
             yield Fault(f"{self._settings.key}: {len(wanted)} pages; the first {self._settings.pages} are read.")
+        async for change in self._pages(fetcher, wanted, known):
+            yield change
+
+    async def _pages(self, fetcher: Fetcher, wanted: dict[str, str], known: _Cursor) -> AsyncIterator[Change]:
         told = 0
-        is_whole = True
         for url, changed in list(wanted.items())[: self._settings.pages]:
             page = known.pages.get(url)
             if page is not None and changed and page.changed == changed:
                 continue
             change = await self._read(fetcher, url, changed, known)
-            if change is not None:
-                told += 1
-                is_whole = is_whole and not (isinstance(change, Fault) and change.retry_after_seconds is not None)
-                yield change
-                if not is_whole:
-                    return
-                if told % MARK_EACH == 0:
-                    yield Mark(msgspec.json.encode(known).decode())
+            if change is None:
+                continue
+            yield change
+            if isinstance(change, Fault) and change.retry_after_seconds is not None:
+                return  # The site asks to be left alone, and not only about this page.
+            told += 1
+            if told % MARK_EACH == 0:
+                yield Mark(msgspec.json.encode(known).decode())
         yield Mark(msgspec.json.encode(known).decode())
 
     async def _robots(self, fetcher: Fetcher) -> Robots:
@@ -102,11 +106,12 @@ class WebsiteConnector:
         text = reply.body.decode("utf-8", errors="replace") if reply.status < 300 else ""
         return Robots(text, AGENT)
 
-    async def _named(self, fetcher: Fetcher, robots: Robots) -> dict[str, str]:
-        """The pages of all sitemaps. Raises FetchFailed when one of them cannot be had."""
+    async def _named(self, fetcher: Fetcher, robots: Robots) -> tuple[dict[str, str], list[str]]:
+        """The pages of all sitemaps, and which sitemaps are not asked. Raises FetchFailed when one cannot be had."""
         root = _root(self._settings.path)
         first = (self._settings.sitemap,) if self._settings.sitemap else robots.sitemaps or (f"{root}/sitemap.xml",)
-        waiting = [urljoin(f"{root}/", place) for place in first]
+        waiting = [_joined(f"{root}/", place) for place in first]
+        faults: list[str] = []
         pages: dict[str, str] = {}
         done: set[str] = set()
         while waiting:
@@ -114,6 +119,9 @@ class WebsiteConnector:
             if place in done:
                 continue
             done.add(place)
+            if _root(place) != root:
+                faults.append(f"{self._settings.key}: the sitemap {place!r} is of another host; it is not asked.")
+                continue
             if len(done) > MOST_SITEMAPS:
                 raise FetchFailed(f"{self._settings.key}: more than {MOST_SITEMAPS} sitemaps.")
             # A sitemap that fails hides pages, and a hidden page must not look like one that is gone.
@@ -123,15 +131,15 @@ class WebsiteConnector:
             except UnreadableSitemap as fault:
                 raise FetchFailed(f"{place}: no sitemap can be read: {fault}.") from None
             pages |= found.pages
-            waiting += [urljoin(place, each) for each in found.maps]
-        return pages
+            waiting += [_joined(place, each) for each in found.maps]
+        return pages, faults
 
     def _wanted(self, named: dict[str, str], robots: Robots) -> dict[str, str]:
         root, below = _root(self._settings.path), urlsplit(self._settings.path).path
         return {
             url: changed
             for url, changed in sorted(named.items())
-            if _root(url) == root and urlsplit(url).path.startswith(below) and self._is_open(url, robots)
+            if _root(url) == root and f"{urlsplit(url).path}/".startswith(f"{below}/") and self._is_open(url, robots)
         }
 
     def _is_open(self, url: str, robots: Robots) -> bool:
@@ -148,10 +156,10 @@ class WebsiteConnector:
         if before.modified:
             headers["if-modified-since"] = before.modified
         try:
-            reply = await fetcher.get(url, headers=headers, taken=_GONE | {304}, most_bytes=self._settings.page_bytes)
+            reply = await fetcher.get(url, headers=headers, taken=GONE | {304}, most_bytes=self._settings.page_bytes)
         except FetchFailed as fault:
             return Fault(fault.line, url, fault.retry_after_seconds)
-        if reply.status in _GONE:
+        if reply.status in GONE:
             return Removal(url) if known.pages.pop(url, None) is not None else None
         if reply.status == 304:
             known.pages[url] = _Page(changed, before.etag, before.modified)
@@ -172,6 +180,13 @@ async def _document(url: str, reply: Reply, changed: str) -> Document:
     page = await asyncio.to_thread(read_file, url, reply.body, url, mime=mime, name=name or "page")
     told = attributes_of(source="website", updated_at=changed or None)
     return write_document(url, page.title if page.title != "page" else url, page.text, url, attributes=told)
+
+
+def _joined(place: str, link: str) -> str:
+    try:
+        return urljoin(place, link)
+    except ValueError:
+        return link
 
 
 def _root(url: str) -> str:

@@ -1,6 +1,7 @@
 """A Zendesk help centre: the published articles of one locale."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import msgspec
 from gateway.core.facts import Attributes
 from gateway.knowledge.connectors import Change, Fault, Kind
 from gateway.knowledge.document import Document, read_html, write_document
-from gateway.knowledge.remote.fetch import Fetcher, Reply
+from gateway.knowledge.remote.fetch import GONE, Fetcher, Reply
 from gateway.knowledge.remote.listing import Found, Page, walk
 from gateway.knowledge.remote.shapes import Restricted, attributes_of, decoded, fetching
 from gateway.knowledge.remote.zendesk_account import account_headers
@@ -45,6 +46,10 @@ class _Article(msgspec.Struct):
     user_segment_ids: list[int] | None = None
 
 
+class _One(msgspec.Struct):
+    article: _Article
+
+
 class _Meta(msgspec.Struct):
     has_more: bool = False
     after_cursor: str | None = None
@@ -63,8 +68,9 @@ class _Articles(msgspec.Struct):
 class ZendeskConnector:
     """Ids are article ids. An article that a user segment may read is restricted; drafts are passed over."""
 
-    def __init__(self, settings: ZendeskSettings) -> None:
+    def __init__(self, settings: ZendeskSettings, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._wall = wall
 
     async def changes(self, cursor: str | None) -> AsyncIterator[Change]:
         """See Connector."""
@@ -72,7 +78,7 @@ class ZendeskConnector:
         async for change in fetching(
             self._settings,
             headers,
-            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor),
+            lambda fetcher: walk(_Listing(self._settings, fetcher), self._settings.fingerprint, cursor, self._wall),
         ):
             yield change
 
@@ -85,18 +91,22 @@ class _Listing:
         self._settings = settings
         self._fetcher = fetcher
         self._restricted = Restricted(settings.restricted)
+        self._path = f"api/v2/help_center/{quote(settings.locale, safe='')}/articles"
 
     async def page(self, token: str | None, *, newest_first: bool) -> Page:
         if token is None:
             order = "desc" if newest_first else "asc"
             query = [("page[size]", str(PAGE_SIZE)), ("sort_by", "updated_at"), ("sort_order", order)]
-            path = f"api/v2/help_center/{quote(self._settings.locale, safe='')}/articles.json"
-            reply: Reply = await self._fetcher.get(path, query)
+            reply: Reply = await self._fetcher.get(f"{self._path}.json", query)
         else:
             reply = await self._fetcher.get(token)
         found = decoded(reply, _Articles)
         after = found.links.next if found.meta.has_more else None
         return Page(tuple(self._found(article) for article in found.articles), after)
+
+    async def find(self, identity: str) -> Found | None:
+        reply = await self._fetcher.get(f"{self._path}/{identity}.json", taken=GONE)
+        return None if reply.status in GONE else self._found(decoded(reply, _One).article)
 
     def remarks(self) -> tuple[str, ...]:
         return self._restricted.remarks(self._settings.key)

@@ -64,8 +64,11 @@ class _Comments(msgspec.Struct):
 
 
 class _Cursor(msgspec.Struct):
+    """told: tickets of the last page with their stamps; the export tells the last ones again."""
+
     settings: str = ""
     start_time: int = 0
+    told: dict[int, str] = {}
 
 
 class ZendeskTicketsConnector:
@@ -92,11 +95,14 @@ class ZendeskTicketsConnector:
                 query = [("start_time", str(known.start_time)), ("per_page", "1000")]
                 reply = await fetcher.get("api/v2/incremental/tickets.json", query)
                 found = decoded(reply, _Tickets)
-                for ticket in found.tickets:
+                fresh = [ticket for ticket in found.tickets if known.told.get(ticket.id) != ticket.updated_at]
+                for ticket in fresh:
                     document = await self._document(fetcher, ticket)
                     yield Removal(str(ticket.id)) if document is None else Upsert(document)
                 is_over = found.end_of_stream or found.end_time is None or found.end_time <= known.start_time
                 known.start_time = max(known.start_time, found.end_time or 0)
+                if found.tickets:
+                    known.told = {ticket.id: ticket.updated_at for ticket in found.tickets}
                 yield Mark(msgspec.json.encode(known).decode())
                 if is_over:
                     return

@@ -25,6 +25,8 @@ LONGEST_WAIT_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.5
 MOST_REDIRECTS = 5
 AGENT = "switchyard-gateway"
+# Of one thing: it is there no more.
+GONE = frozenset({404, 410})
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

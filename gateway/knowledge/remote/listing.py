@@ -1,8 +1,9 @@
 """Keeping up with a place that lists what it has: whole passes now and then, and between them only what is newest.
 
-A whole pass pages through everything, tells a mark with each page so that a killed one goes on, and removes at
-its end what it did not meet. A short pass reads the newest first until it meets what it knows; what moves while it
-pages is newer than all it saw, and so in the next.
+A whole pass pages through everything, tells marks on its way so that a killed one goes on, and asks at its end for
+each thing that it knows and did not meet: while one pages, an edit or a deletion moves others past the page's edge,
+and they must not be taken for gone. A short pass reads the newest first until it meets what it knows; what moves
+while it pages is newer than all it saw, and so in the next.
 """
 
 import time
@@ -60,16 +61,27 @@ class Listing(Protocol):
         """A page; without a token the first. Raises FetchFailed."""
         ...
 
+    async def find(self, identity: str) -> Found | None:
+        """One thing by its id; None when it is there no more. Raises FetchFailed."""
+        ...
+
     def remarks(self) -> tuple[str, ...]:
         """Lines for a person about the pass so far, such as how much was left out."""
         ...
+
+
+class _Told(msgspec.Struct, array_like=True):
+    """stamp: "" is looked at again. version: of the document that was told."""
+
+    stamp: str = ""
+    version: str = ""
 
 
 class _Known(msgspec.Struct):
     """The cursor. seen, page: how far a whole pass has come; None between passes. newest: the latest stamp met."""
 
     settings: str
-    ids: dict[str, str] = {}
+    ids: dict[str, _Told] = {}
     whole_at: float = 0.0
     newest: str = ""
     page: str | None = None
@@ -86,7 +98,7 @@ async def walk(
     whole = is_other or not listing.has_newest or known.seen is not None or wall() - known.whole_at >= WHOLE_SECONDS
     if is_other:
         # Whatever was found under other settings may not be taken under these: everything is read anew.
-        known.ids = dict.fromkeys(known.ids, "")
+        known.ids = {identity: _Told() for identity in known.ids}
         known.page = known.seen = None
     try:
         async for change in _whole(listing, known, wall) if whole else _short(listing, known, wall):
@@ -102,6 +114,7 @@ async def walk(
 
 async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> AsyncIterator[Change | None]:
     started = wall()
+    is_resumed = known.seen is not None
     seen = dict.fromkeys(known.seen or ())
     token = known.page
     since_mark = 0
@@ -117,9 +130,9 @@ async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
             continue
         for found in page.found:
             # Met again with another stamp, it was edited while we paged.
-            is_again = found.id in seen and known.ids.get(found.id) == found.stamp
+            is_known = _stamp(known, found) == found.stamp and (listing.is_dear or found.id in seen)
             seen[found.id] = None
-            if not is_again and not (listing.is_dear and known.ids.get(found.id) == found.stamp):
+            if not is_known:
                 yield await _told(known, found, wall())
         for fault in page.faults:
             yield fault
@@ -131,11 +144,23 @@ async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
             since_mark = 0
             known.page, known.seen = token, list(seen)
             yield Mark(msgspec.json.encode(known).decode())
-    for identity in [identity for identity in known.ids if identity not in seen]:
-        del known.ids[identity]
-        yield Removal(identity)
+    async for change in _missed(listing, known, seen, wall):
+        yield change
     known.page = known.seen = None
-    known.whole_at = started
+    # What a pass in two parts met in the first may have gone before the second: the next one is whole again.
+    known.whole_at = started if listing.has_newest and not is_resumed else 0.0
+
+
+async def _missed(
+    listing: Listing, known: _Known, seen: dict[str, None], wall: Callable[[], float]
+) -> AsyncIterator[Change | None]:
+    for identity in [identity for identity in known.ids if identity not in seen]:
+        found_after_all = await listing.find(identity)
+        if found_after_all is None:
+            del known.ids[identity]
+            yield Removal(identity)
+        else:
+            yield await _told(known, found_after_all, wall())
 
 
 async def _short(listing: Listing, known: _Known, wall: Callable[[], float]) -> AsyncIterator[Change | None]:
@@ -146,7 +171,7 @@ async def _short(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
         for found in page.found:
             if moment(found.stamp) < horizon:
                 return
-            if known.ids.get(found.id) != found.stamp:
+            if _stamp(known, found) != found.stamp:
                 yield await _told(known, found, wall())
         for fault in page.faults:
             yield fault
@@ -163,13 +188,19 @@ async def _told(known: _Known, found: Found, now: float) -> Change | None:
     if isinstance(document, Fault):
         # It is there and could not be read: what is kept of it stays, and it is tried again.
         if before is not None:
-            known.ids[found.id] = ""
+            before.stamp = ""
         return document
     if document is None:
         return Removal(found.id) if known.ids.pop(found.id, None) is not None else None
     # A stamp as young as this may stand for two edits: "" has it read again by the next pass.
-    known.ids[found.id] = found.stamp if moment(found.stamp) < now - OVERLAP_SECONDS else ""
-    return Upsert(document)
+    stamp = found.stamp if moment(found.stamp) < now - OVERLAP_SECONDS else ""
+    known.ids[found.id] = _Told(stamp, document.version)
+    return None if before is not None and before.version == document.version else Upsert(document)
+
+
+def _stamp(known: _Known, found: Found) -> str | None:
+    told = known.ids.get(found.id)
+    return None if told is None else told.stamp
 
 
 def moment(stamp: str) -> float:

@@ -28,7 +28,7 @@ def read_sitemap(data: bytes) -> Sitemap:
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head.startswith(b"<"):
         lines = [line.strip() for line in head.decode("utf-8", errors="replace").splitlines()]
-        pages = {canonical(line): "" for line in lines if line.startswith(("http://", "https://"))}
+        pages = {page: "" for line in lines if line.startswith("http") and (page := canonical(line))}
         if not pages:
             raise UnreadableSitemap("neither XML nor a list of addresses")
         return Sitemap(pages)
@@ -43,16 +43,21 @@ def read_sitemap(data: bytes) -> Sitemap:
         return Sitemap({}, tuple(place for place, _ in entries if place))
     if _name(root) != "urlset":
         raise UnreadableSitemap(f"its root is <{_name(root)}>")
-    return Sitemap({canonical(place): changed for place, changed in entries if place})
+    return Sitemap({page: changed for place, changed in entries if (page := canonical(place))})
 
 
 def canonical(url: str) -> str:
-    """One spelling for one page: no fragment, host in lower case, no default port, no empty path."""
+    """One spelling for one page: no fragment, host in lower case, no default port, no empty path.
+
+    "" for what is no address on the web.
+    """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        return url.strip()
+        return ""
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+        return ""
     default = {"http": 80, "https": 443}.get(parts.scheme)
     host = (parts.hostname or "") + (f":{port}" if port is not None and port != default else "")
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", parts.query, ""))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.library import Library
 from gateway.knowledge.rerankers.rerank_api import ApiReranker
 from gateway.knowledge.settings import CollectionSettings, RerankerSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from gateway.upstream.post import JsonPoster
 from tests.fakes.scripted_server import ScriptedServer, Visit, scripted
 

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core.errors import BadConfiguration
 from gateway.knowledge.embedders.remembered import Remembered
-from gateway.live import embedders_of, load_all
+from gateway.live import load_all
+from gateway.live_knowledge import embedders_of
 from tests.fakes.sentence_model import write_sentence_model
 
 LOCAL = "embedders:\n  local:\n    kind: onnx\n    path: minilm\n    max_tokens: 64\n"

@@ -65,7 +65,7 @@ def test_deltas_and_the_finished_texts_say_the_same() -> None:
     assert "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta") == SAID
     (done,) = [one["text"] for one in events if one["type"] == "response.output_text.done"]
     (part,) = [one["part"]["text"] for one in events if one["type"] == "response.content_part.done"]
-    assert done == part == events[-1]["response"]["output"][0]["content"][0]["text"] == SAID
+    assert done == part == events[-1]["response"]["output"][1]["content"][0]["text"] == SAID
 
 
 def test_events_are_numbered_without_gap_or_double() -> None:
@@ -84,7 +84,7 @@ def test_annotations_come_before_the_text_is_done_and_again_in_it() -> None:
         ("Refunds", "[1]"),
         ("Payment", "[2]"),
     ]
-    assert events[-1]["response"]["output"][0]["content"][0]["annotations"] == added
+    assert events[-1]["response"]["output"][1]["content"][0]["annotations"] == added
     assert [one["cited"] for one in events[-1]["response"]["gateway"]["sources"]] == [True, True]
 
 
@@ -102,7 +102,7 @@ def test_a_whole_response_is_edited_and_its_other_fields_are_not() -> None:
     assert b'"metadata":{"a" : "b"}' in out
     response = Response.model_validate_json(out)
     assert response.output_text == SAID
-    assert len(json.loads(out)["output"][0]["content"][0]["annotations"]) == 2
+    assert len(json.loads(out)["output"][1]["content"][0]["annotations"]) == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"output":3}', b'{"error":{}}', b'{"output":"\xff"}'])

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.core.call import Call, Principal
@@ -11,12 +12,15 @@ from gateway.core.clock import Clock
 from gateway.core.decision import Arm
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import Evidence, Facts, Hit, KnowledgeSignal, NeedsKnowledge
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.paths.cited_chat import ChatEditor
 from gateway.paths.cited_responses import ResponsesEditor
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
-from gateway.paths.rag import ABSTAINS, LEAST_SCORE, Sources, question
+from gateway.paths.rag import LEAST_SCORE, Sources, question
+from gateway.paths.rag_answer import ABSTAINS
 from gateway.policy.models_file import UpstreamEntry
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.prepared import Prepared
@@ -50,6 +54,9 @@ class Shelf:
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,  # noqa: ARG002  # as `Search` has it
+        filter: Filter | None = None,  # noqa: A002, ARG002 - as `Search` has it
+        fusion: Fusion | None = None,  # noqa: ARG002  # as `Search` has it
+        threshold: float = 0.0,  # noqa: ARG002  # as `Search` has it
     ) -> KnowledgeSignal:
         assert limit > 0
         assert booked is not None, "a search that nobody books"
@@ -177,8 +184,18 @@ async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_a
     response = read({"model": "gpt-4.1-mini", "input": "How long?"}, "/v1/responses")
     assert isinstance((await kitchen.prepare(response, RAG)).editor, ResponsesEditor)
     structured = await kitchen.prepare(chat(response_format={"type": "json_object"}), RAG)
-    assert structured.editor is None
     assert b"Ten days." in structured.body
+    assert structured.editor is not None
+    reply = b'{"choices":[{"message":{"content":"{\\"days\\": [1], \\"of\\": \\"[9]\\"}"}}]}'
+    told = structured.editor.whole(reply)
+    assert told.startswith(reply[:-1])
+    assert [one["document"] for one in grounded(structured)] == ["refunds.md"]
+
+
+def grounded(prepared: Prepared) -> list[dict[str, Any]]:
+    assert prepared.grounds is not None
+    found: list[dict[str, Any]] = msgspec.to_builtins(prepared.grounds().sources)
+    return found
 
 
 async def test_each_search_is_made_for_the_callers_team() -> None:

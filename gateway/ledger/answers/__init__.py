@@ -1,0 +1,1 @@
+"""What answers stood on, and what nothing answered, read from the books."""
