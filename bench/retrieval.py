@@ -26,7 +26,7 @@ from gateway.knowledge.settings import CollectionSettings, OnnxSettings, SourceS
 from gateway.knowledge.stores import Entry, Store
 from gateway.knowledge.stores.postgresql import PostgresqlStore
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
+from gateway.knowledge.library import Library
 
 EMBEDDER = "minilm"
 KEPT = WORK / "minilm-vectors.npz"
