@@ -114,7 +114,7 @@ async def walk(
 
 async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> AsyncIterator[Change | None]:
     started = wall()
-    is_resumed = known.seen is not None
+    is_resumed = may_be_stale = known.seen is not None
     seen = dict.fromkeys(known.seen or ())
     token = known.page
     since_mark = 0
@@ -122,12 +122,13 @@ async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
         try:
             page = await listing.page(token, newest_first=False)
         except FetchFailed as failed:
-            if token is None or token != known.page or failed.status not in {400, 404, 410, 422}:
+            if not may_be_stale or failed.status not in {400, 404, 410, 422}:
                 raise
-            # A place to go on from that its owner no longer knows: begin again.
+            # A place to go on from, of an earlier pass, that its owner no longer knows: begin again.
             token = known.page = known.seen = None
-            seen = {}
+            seen, may_be_stale = {}, False
             continue
+        may_be_stale = False
         for found in page.found:
             # Met again with another stamp, it was edited while we paged.
             is_known = _stamp(known, found) == found.stamp and (listing.is_dear or found.id in seen)
