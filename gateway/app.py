@@ -34,6 +34,7 @@ from gateway.http.models import Models
 from gateway.http.proxy import Proxy
 from gateway.http.server import make_litestar
 from gateway.identity.store import Team
+from gateway.judging import Judges
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.opened import open_store
@@ -42,12 +43,11 @@ from gateway.knowledge.sync import Library
 from gateway.known import Known
 from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
-from gateway.ledger.entry import OPERATOR
 from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
-from gateway.paths.lookups import LookUps, use_of
+from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
@@ -110,11 +110,13 @@ class Gateway:
         self.paths = self._make_paths()
         self.sender = Sender(self.upstreams, self.observer.tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
+        self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
+        self.shelf = self._make_shelf()
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
         self.pipeline = Pipeline(
-            self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender, self.shadows, self.clock
+            self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        self.shelf = self._make_shelf()
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
             self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
@@ -245,6 +247,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.shadows.stop()
+        await self.judges.stop()
         await self.unkept.hand_over(self.books.keep_policy)
         await self.library.close()
         for transport in self.transports.values():
@@ -339,10 +342,7 @@ class Gateway:
             await self.identity.declare_team(name, entry.title, limit, organisation=organisation, actor="policy")
 
     async def _prepare_examples(self) -> None:
-        def booked(tasks: Tasks, tokens: int | None) -> None:
-            self.charges.embedded(OPERATOR, use_of(tasks, "ingest", tokens))
-
-        await keep_prepared(lambda: self.paths.lookups.tasks, self._replaced, booked)
+        await keep_prepared(lambda: self.paths.lookups.tasks, self._replaced, self.charges.example)
 
     def _kept_budgets(self) -> bytes:
         return self.bookkeeping.watch.kept()

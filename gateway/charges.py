@@ -6,8 +6,10 @@ from gateway.core.call import Call, Principal
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.ledger.retrieval import book_retrieval
+from gateway.paths.lookups import use_of
 from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.policy.load import Rulebook
+from gateway.tuning.tasks import Tasks
 
 
 class Charges:
@@ -46,3 +48,7 @@ class Charges:
             self.embedded(OPERATOR, use)
             return
         self.embedded(Principal(owner, "", "", organisation=self.organisations.get(owner, "")), use)
+
+    def example(self, tasks: Tasks, tokens: int | None) -> None:
+        """Books what comparing calls with training examples took before there was a call."""
+        self.embedded(OPERATOR, use_of(tasks, "ingest", tokens))

@@ -16,9 +16,11 @@ from gateway.core.ids import new_id
 from gateway.explained import decide_looking
 from gateway.identity.keys import KeyRing
 from gateway.identity.permitted import open_arms, permitted
+from gateway.judging import Judges
 from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
+from gateway.paths.shelved import Shelved, looked_up
 from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
 from gateway.shadow import Shadows
@@ -57,14 +59,18 @@ class Pipeline:
         paths: Paths,
         sender: Sender,
         shadows: Shadows,
+        judges: Judges,
         clock: Clock,
+        shelf: Shelved,
     ) -> None:
         self.keys = keys
+        self.shelf = shelf
         self.policy = policy
         self.ledger = ledger
         self.paths = paths
         self.sender = sender
         self.shadows = shadows
+        self.judges = judges
         self.clock = clock
 
     async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
@@ -104,6 +110,8 @@ class Pipeline:
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
             if decision.shadow is not None:
                 self.shadows.begin(call, principal, decision, facts)
+            if sent.prepared.judging is not None:
+                self.judges.begin(call, decision, facts, sent.prepared.judging)
         except GatewayError as fault:
             fault.decision_id = decision.id
             if not entry.closed:
@@ -134,6 +142,9 @@ class Pipeline:
         if admitted.decision.refusal is not None:
             raise PolicyRefused(admitted.decision.refusal)
         arms = open_arms(admitted.decision, principal)
+        if call.file_search is not None or call.names_files:
+            admitted.call, arms = await looked_up(call, principal, arms, self.shelf)
+            call = admitted.call
         if admitted.decision.parameters is not None:
             admitted.call = call = bounded(call, admitted.decision.parameters)
         return await self.ledger.open(call, principal, admitted.decision, admitted.facts, admission, arms)

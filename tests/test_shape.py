@@ -45,17 +45,21 @@ RANKS = {
     "known": 6,
     "beside": 5,
     "charges": 5,
+    "judging": 5,
     "answered": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
-# Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied.
+# Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied
+# and judged.
 ABOVE_ITS_EQUAL = {
     ("pipeline", "relay"),
     ("pipeline", "explained"),
     ("pipeline", "shadow"),
+    ("pipeline", "judging"),
     ("shadow", "relay"),
+    ("judging", "relay"),
     ("live_knowledge", "live"),
     ("gauges", "live"),
 }

@@ -81,7 +81,7 @@ class Call(Value, frozen=True):
     rag_ready: the endpoint can take sources and no tool call is waiting for its result.
     response_format: `text`, `json_object`, `json_schema` or `other`. temperature: the caller's own.
     user, conversation: what the caller says of them, "" when nothing. service_tier: what is asked for, '' for the
-    standard one. file_search: None without such a tool.
+    standard one. file_search: None without such a tool. names_files: whether a message may name a file by its id.
     """
 
     inbound: Inbound
@@ -105,6 +105,7 @@ class Call(Value, frozen=True):
     conversation: str = ""
     service_tier: str = ""
     file_search: FileSearch | None = None
+    names_files: bool = False
 
     @property
     def may_cost(self) -> bool:

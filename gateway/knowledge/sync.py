@@ -23,7 +23,7 @@ from gateway.knowledge.polling import Observed, Poller, SourceRecord, SourceReco
 from gateway.knowledge.probes import Probing
 from gateway.knowledge.settings import CollectionSettings, CollectionStatus, SourceSettings
 from gateway.knowledge.sources import connector_of, is_polled
-from gateway.knowledge.stores import Ask, Entry, Found, Store
+from gateway.knowledge.stores import Ask, Entry, Found, Kept, Listing, Store
 from gateway.knowledge.watch import notice
 from gateway.knowledge.workers import Workers
 
@@ -197,6 +197,14 @@ class Library:
     async def empty(self, collection: str) -> None:
         """Takes everything out of a collection."""
         await self._store.keep_sources(collection, ())
+
+    async def listed(self, asked: Listing) -> tuple[Kept, ...]:
+        """Documents of a collection as a team may see them; none when it may not read the collection."""
+        return await self._store.listed(asked) if self.permitted((asked.collection,), asked.team) else ()
+
+    async def texts(self, collection: str, team: str, document: str) -> tuple[str, ...]:
+        """The texts of a document's chunks in reading order; none for one that the team may not read."""
+        return await self._store.texts(collection, team, document) if self.permitted((collection,), team) else ()
 
     async def embed(self, collection: str) -> tuple[str, ...]:
         """Gives vectors to all chunks of a collection that have none, if it has an embedder; what went wrong."""

@@ -45,7 +45,9 @@ class _Reader:
         kind = _KINDS.get(one.type) if isinstance(one.type, str) else None
         if kind is None:
             known = ", ".join(_KINDS)
-            raise InvalidRequest(f"{param}.type is {one.type!r}; it must be one of {known}, and, or.", param=param)
+            raise InvalidRequest(
+                f"{param}.type is {one.type!r}; it must be one of {known}, and, or.", param=f"{param}.type"
+            )
         return self._comparison(one, kind, param)
 
     def _compound(self, one: _Written, param: str, depth: int) -> Filter:

@@ -13,8 +13,8 @@ from gateway.ledger.span import unix_time
 class UsageLine(msgspec.Struct, frozen=True):
     """One group's sums. cost_usd is exact text; unpriced counts attempts whose cost is not in it.
 
-    input, cached, output and reasoning are disjoint, as in the metrics; prompt_tokens and
-    completion_tokens are the provider's own totals.
+    input, cached, output, reasoning and retrieval (injected sources) are disjoint, as in the metrics; prompt_tokens and
+    completion_tokens are the provider's own totals. What embedders and rerankers read is input here: group by endpoint.
     """
 
     group: dict[str, str | None]
@@ -69,10 +69,11 @@ def _line(amounts: Amounts) -> UsageLine:
         completion_tokens=amounts.output_tokens,
         total_tokens=amounts.input_tokens + amounts.output_tokens,
         tokens={
-            "input": amounts.input_tokens - amounts.cached_tokens,
+            "input": amounts.input_tokens - amounts.cached_tokens - amounts.context_tokens,
             "cached": amounts.cached_tokens,
             "output": amounts.output_tokens - amounts.reasoning_tokens,
             "reasoning": amounts.reasoning_tokens,
+            "retrieval": amounts.context_tokens,
         },
         context_tokens=amounts.context_tokens,
         cost_nano_usd=amounts.cost_nano_usd,

@@ -6,15 +6,19 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core.call import Call, Principal
+from gateway.core.call import Call, FileSearch, Principal
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse
+from gateway.knowledge.written_filter import filter_of
 
 HITS = 8
 # A best hit below this shares little more with the question than its common words.
 LEAST_SCORE = 0.15
 EARLIER_TURNS = 2
+NO_TERMS = FileSearch(())
 # retrieved(collections, result, seconds): told of every search; result is hit, empty or error.
 Retrieved = Callable[[tuple[str, ...], str, float], None]
 
@@ -35,6 +39,9 @@ class Search(Protocol):
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,
+        filter: Filter | None = None,  # noqa: A002 - as the library has it
+        fusion: Fusion | None = None,
+        threshold: float = 0.0,
     ) -> KnowledgeSignal:
         """The hits of permitted collections. Raises KnowledgeUnavailable."""
         ...
@@ -102,16 +109,21 @@ class Sources:
         *,
         local_only: bool = False,
     ) -> KnowledgeSignal:
-        """What these collections hold for a call. Raises KnowledgeUnavailable (503)."""
+        """What these collections hold for a call, by its `file_search` if it has one. Raises KnowledgeUnavailable."""
         started = time.perf_counter()
+        wanted = call.file_search or NO_TERMS
+        weights = wanted.weights
         try:
             signal = await self.library.search(
                 question(call),
                 collections,
                 principal.team,
-                limit,
+                limit if call.file_search is None else max(limit, wanted.limit),
                 lambda use: self.embedded(principal, use, call),
                 local_only=local_only,
+                filter=filter_of(msgspec.json.decode(wanted.filters)) if wanted.filters else None,
+                fusion=None if weights is None else Fusion("rrf", *weights),
+                threshold=wanted.threshold,
             )
         except KnowledgeUnavailable:
             self._retrieved(collections, "error", time.perf_counter() - started)

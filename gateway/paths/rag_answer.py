@@ -15,13 +15,14 @@ from gateway.paths.cited_chat import ChatEditor
 from gateway.paths.cited_responses import ResponsesEditor
 from gateway.paths.rag import HITS, LEAST_SCORE, Sources, question
 from gateway.paths.sources import CitedSources, Searched
-from gateway.upstream.prepared import Prepared, ReplyEditor, Weighed
+from gateway.upstream.prepared import Judging, Prepared, ReplyEditor, Weighed
 from gateway.wire.answer import JSON, own_answer
 from gateway.wire.responses import wants_results
 from gateway.wire.rewrite import rewritten
 
 # Of a question, in the list of those that nothing answered.
 MOST_QUESTION = 500
+SPREAD = 6133.0
 ABSTAINS = "I do not have information about that in the documents I can use."
 ASKS_BACK = (
     "I found nothing about that in the documents I can use. Could you say in other words what you are looking for?"
@@ -100,11 +101,15 @@ class RagAnswer:
             self._decision.id,
             context.sources,
             is_json=self.call.wants_json,
-            search=Searched(question(self.call), wants_results(self.call)),
+            search=Searched(question(self.call), self._wants_results()),
             wanted=wanted,
             gap=gap,
             low=lambda score: self._gap("low_support", score, action),
         )
+
+    def _wants_results(self) -> bool:
+        asked = self.call.file_search
+        return wants_results(self.call) or (asked is not None and asked.wants_results)
 
     def _editor(self, cited: CitedSources) -> ReplyEditor:
         """What puts the citations into a reply of the call's endpoint."""
@@ -132,8 +137,17 @@ class RagAnswer:
             headers=self._headers(),
             editor=self._editor(cited),
             grounds=cited.grounds,
+            judging=self._judging(cited),
             weigh=(lambda reply: self._weighed(context, wanted, reply)) if acts and wanted is not None else None,
         )
+
+    def _judging(self, cited: CitedSources) -> Judging | None:
+        """Who looks at this answer, if the draw falls on it."""
+        judge = self.terms.judge
+        # Spread anew, so that those that are judged are not those that drew a certain target.
+        if judge is None or self._facts.draw * SPREAD % 1.0 >= self.terms.judge_share:
+            return None
+        return Judging(judge, lambda: cited.for_judge(self.call.text))
 
     def _nothing(self, signal: KnowledgeSignal) -> Prepared:
         """What the rule wants when nothing was found."""

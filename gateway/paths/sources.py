@@ -11,6 +11,7 @@ from gateway.core.values import Value
 from gateway.knowledge.cite import CitationScanner, Marker
 from gateway.knowledge.context import Source
 from gateway.knowledge.grounding import support
+from gateway.knowledge.judge import judge_messages
 
 Json = dict[str, Any]
 # What counts as borne where a rule says nothing of it; see docs/decisions/0020-grounding.md.
@@ -182,6 +183,11 @@ class CitedSources:
             found,
             sum(one.scanner.unknown for one in self._heard),
         )
+
+    def for_judge(self, question: str) -> list[dict[str, str]]:
+        """What a judge is shown of the answer that was given; nothing when nothing was said."""
+        answer = "\n".join(one.text for one in self._heard)
+        return judge_messages(question, answer, list(self._sources.values())) if answer.strip() else []
 
     def _all_cited(self) -> set[int]:
         return self._cited | {marker.source_n for one in self._heard for marker in one.markers}

@@ -38,7 +38,7 @@ class Prepared(Value, frozen=True):
     answer: a whole reply made here, in place of an upstream call: content type and bytes. passes_on: as long as
     another arm is left, that one is to answer instead. instead: an arm to ask in place of this one, whose reply gets
     these headers. grounds: what the answer stands on, told whenever the books ask. weigh: looks at a whole good
-    reply before anybody else does.
+    reply before anybody else does. judging: by whom the answer is looked at after it was given.
     """
 
     arm: Arm
@@ -52,6 +52,14 @@ class Prepared(Value, frozen=True):
     instead: Arm | None = None
     grounds: Callable[[], Grounds] | None = None
     weigh: "Callable[[bytes], Awaitable[Weighed]] | None" = None
+    judging: "Judging | None" = None
+
+
+class Judging(Value, frozen=True):
+    """Who is asked about an answer that was given. messages: what they are shown; none when nothing was said."""
+
+    arm: Arm
+    messages: Callable[[], list[dict[str, str]]]
 
 
 class Weighed(Value, frozen=True):

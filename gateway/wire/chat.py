@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core.call import Call, Inbound
 from gateway.wire.caller import asked_path, caller_metadata
+from gateway.wire.file_parts import NAME as FILE_ID
 from gateway.wire.file_search import NAME, file_search_of
 from gateway.wire.json_object import decode
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
@@ -65,6 +66,7 @@ def read_chat(inbound: Inbound) -> Call:
         text=text,
         has_tools=is_given(body.tools),
         file_search=file_search_of(body.tools) if NAME in inbound.body else None,
+        names_files=FILE_ID in inbound.body,
         has_image=has_image,
         response_format="text" if body.response_format is None else format_name(body.response_format),
         rag_ready=bool(text) and not waits,

@@ -7,6 +7,7 @@ import msgspec
 from gateway.core.call import Call, Inbound, Turn
 from gateway.wire.caller import asked_path, caller_metadata
 from gateway.wire.chat import Shape, format_name
+from gateway.wire.file_parts import NAME as FILE_ID
 from gateway.wire.file_search import NAME, file_search_of
 from gateway.wire.json_object import decode, read_object
 from gateway.wire.turns import ABSENT, Message, is_given, read_turns
@@ -62,6 +63,7 @@ def read_responses(inbound: Inbound) -> Call:
         text=text,
         has_tools=is_given(body.tools),
         file_search=file_search_of(body.tools, body.include) if NAME in inbound.body else None,
+        names_files=FILE_ID in inbound.body,
         has_image=has_image,
         response_format=format_name(body.text.format) if body.text and body.text.format else "text",
         rag_ready=bool(text) and not waits,

@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from gateway.app import Gateway
 from gateway.core.settings import Settings, database_url
+from tests.fakes.running_gateway import ADMIN_KEY
 from tests.fakes.scripted_server import Visit, scripted
 
 DOCUMENTS = {
@@ -39,7 +40,6 @@ collections:
 PRICES = (
     "prices:\n  - {models: [spare, gpt-4.1, gpt-4.1-mini], input: 1, output: 2, source: tests, read_on: 2026-11-24}\n"
 )
-Reply = str | list[str] | int
 FOUND = "How long does a refund to a credit card take?"
 LOST = "xylophone zwieback?"
 
@@ -82,6 +82,20 @@ class AnsweringGateway:
         """A sample of the gateway's registry, 0 when there is none."""
         return self.gateway.registry.get_sample_value(name, labels) or 0.0
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Returns when that holds, within five seconds."""
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+    async def admin(self, path: str) -> dict[str, Any]:
+        """What /admin says."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            reply = await client.get(self.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert reply.status_code == 200, reply.text
+        told: dict[str, Any] = reply.json()
+        return told
+
     def write(self, name: str, text_: str) -> None:
         (self.gateway.settings.policies / "help" / name).write_text(text_)
 
@@ -106,7 +120,7 @@ async def answering_gateway(folder: Path, use: str) -> AsyncIterator[AnsweringGa
     data = folder / "data"
     data.mkdir()
     async with scripted(provider) as upstream:
-        settings = Settings(policies=policies, data=data, database_url=database_url(None, data))
+        settings = Settings(policies=policies, data=data, database_url=database_url(None, data), admin_key=ADMIN_KEY)
         url = f"http://127.0.0.1:{upstream.origin.port}/v1"
         built = Gateway(settings, {"UPSTREAM_URL": url, "UPSTREAM_KEY": "k"}, access_log=False)
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -141,15 +155,19 @@ async def _say(visit: Visit, reply: Any) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(written)
         await visit.write(head + written)
         return
-    await visit.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-    head_: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    await visit.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    about: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     for piece in reply:
         if piece is None:
-            visit.reset()
+            visit.close()
             return
         choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
-        await visit.write(b"data: " + json.dumps({**head_, "choices": [choice]}).encode() + b"\n\n")
+        await visit.write(_chunk(b"data: " + json.dumps({**about, "choices": [choice]}).encode() + b"\n\n"))
         await asyncio.sleep(0.02)
     end = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    await visit.write(b"data: " + json.dumps({**head_, "choices": [end]}).encode() + b"\n\ndata: [DONE]\n\n")
-    visit.close()
+    await visit.write(_chunk(b"data: " + json.dumps({**about, "choices": [end]}).encode() + b"\n\n"))
+    await visit.write(_chunk(b"data: [DONE]\n\n") + _chunk(b""))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,8 +1,11 @@
 """What a rule does when nothing is found or can be looked up, and when an answer is not from its sources."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from tests.fakes.answering_gateway import FOUND, LOST, answering_gateway
@@ -163,3 +166,100 @@ async def test_an_answer_without_its_sources_is_passed_on_to_the_next_way(tmp_pa
         assert (said(body), headers["x-gateway-path"]) == ("From memory.", "direct")
         assert [(gap["kind"], gap["outcome"]) for gap in await it.rows(GAPS)] == [("low_support", "fallback")]
         assert await it.rows(SOURCES) == []
+
+
+JUDGED = f"{{{USE}, judge: {{model: gpt-4.1, share: 1}}}}"
+
+
+async def test_a_judge_looks_after_the_reply_on_the_operators_account(tmp_path: Path) -> None:
+    async with answering_gateway(tmp_path, JUDGED) as it:
+        body, _ = await it.chat(FOUND, GOOD, "7")
+        assert said(body) == GOOD
+        await it.until(lambda: it.metric("gateway_judgements_total", rule="the-rule", result="judged") == 1)
+        assert it.metric("gateway_answer_judged_ratio_sum") == 0.7
+        shown = "\n".join(message["content"] for message in it.asked[1]["messages"])
+        assert (it.asked[1]["model"], FOUND in shown, GOOD in shown, "Zephyrine" in shown) == (
+            "gpt-4.1",
+            True,
+            True,
+            True,
+        )
+        rows = await it.rows("SELECT id, call_id, team, endpoint, cost_nano_usd FROM usage_events ORDER BY endpoint")
+        assert [(row["team"], row["endpoint"]) for row in rows] == [("support", "chat"), ("gateway", "judge")]
+        assert rows[0]["call_id"] == rows[1]["call_id"]
+        assert rows[0]["id"] != rows[1]["id"]
+        assert rows[1]["cost_nano_usd"] == 1_040_000
+
+
+@pytest.mark.parametrize(("reply", "result"), [("Seven or 8, perhaps 9.", "unreadable"), (500, "failed")])
+async def test_a_judge_that_gives_no_number_scores_nothing(tmp_path: Path, reply: Any, result: str) -> None:
+    async with answering_gateway(tmp_path, JUDGED) as it:
+        await it.chat(FOUND, GOOD, reply)
+        await it.until(lambda: it.metric("gateway_judgements_total", rule="the-rule", result=result) == 1)
+        assert it.metric("gateway_answer_judged_ratio_count") == 0
+
+
+async def test_the_sources_are_an_amount_of_their_own_and_no_token_counts_twice(tmp_path: Path) -> None:
+    async with answering_gateway(tmp_path, f"{{{USE}}}") as it:
+        await it.chat(FOUND, GOOD)
+        (row,) = await it.rows("SELECT context_tokens, input_tokens, cost_nano_usd, cost_by_kind FROM usage_events")
+        where = {"team": "support", "path": "rag", "model": "gpt-4.1-mini"}
+        kinds = {
+            kind: (
+                it.metric("gateway_tokens_total", kind=kind, **where),
+                it.metric("gateway_cost_usd_total", kind=kind, **where),
+            )
+            for kind in ("input", "retrieval", "output")
+        }
+        assert kinds["retrieval"][0] == row["context_tokens"] > 50
+        assert sum(tokens for tokens, _ in kinds.values()) == row["input_tokens"] + 20
+        assert round(sum(usd for _, usd in kinds.values()) * 10**9) == row["cost_nano_usd"]
+        costs = json.loads(row["cost_by_kind"])
+        assert sum(costs.values()) == row["cost_nano_usd"]
+        assert costs["retrieval"] == row["context_tokens"] * 1_000
+
+
+async def test_a_stream_that_breaks_off_gives_out_what_was_held_back(tmp_path: Path) -> None:
+    async with answering_gateway(tmp_path, f"{{{USE}}}") as it:
+        it.replies[:] = [["A refund takes", " five days [1", None]]
+        heard = ""
+        stream = await it.client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": FOUND}], stream=True
+        )
+        with contextlib.suppress(openai.APIError):
+            async for chunk in stream:
+                heard += chunk.choices[0].delta.content or ""
+        assert heard == "A refund takes five days [1"
+        (row,) = await it.rows("SELECT outcome FROM usage_events")
+        assert row["outcome"] == "upstream_error"
+        assert [row["document"] for row in await it.rows(SOURCES)] == ["refunds.md"]
+
+
+async def test_a_stream_is_measured_at_its_end(tmp_path: Path) -> None:
+    """Nothing that was said can be taken back: a stream is only told about."""
+    async with answering_gateway(tmp_path, f"{{{USE}, grounding: {{action: refuse}}}}") as it:
+        it.replies[:] = [["Penguins migrate", " in winter [1", "]."]]
+        told: list[dict[str, Any]] = []
+        async for chunk in await it.client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": FOUND}], stream=True
+        ):
+            more = chunk.model_extra or {}
+            told += [more["gateway"]] if "gateway" in more else []
+        assert [one["grounding"]["status"] for one in told] == ["unsupported"]
+        assert it.metric("gateway_answer_support_ratio_count") == 1
+        assert [gap["kind"] for gap in await it.rows(GAPS)] == ["low_support"]
+
+
+async def test_a_changed_document_leads_to_the_answers_that_it_was_in(tmp_path: Path) -> None:
+    async with answering_gateway(tmp_path, f"{{{USE}}}") as it:
+        await it.chat(FOUND, GOOD)
+        await it.rows(SOURCES)
+        report = await it.admin("/admin/knowledge/impact?document=refunds.md")
+        assert (report["affected"], report["up_to_date"]) == (0, 1)
+        it.write("refunds.md", "# Refunds\n\nA refund to a credit card takes three business days.\n")
+        await it.gateway.library.sync()
+        report = await it.admin("/admin/knowledge/impact?document=refunds.md")
+        assert (report["affected"], report["cited"], report["teams"]) == (1, 1, {"support": 1})
+        (listed,) = report["listed"]
+        assert listed["current_version"] == report["current"]["help"] != listed["version"]
+        assert (await it.admin("/admin/knowledge/gaps"))["total"] == 0

@@ -63,7 +63,7 @@ def test_it_is_found_by_meaning_and_the_question_is_booked_once(gateway: Running
 
 
 def test_the_documents_are_booked_to_the_operator(gateway: RunningGateway) -> None:
-    rows = gateway.rows("team = 'gateway' AND endpoint = 'retrieval'")
+    rows = gateway.rows("team = 'gateway' AND endpoint = 'ingest'")
     assert sum(row["input_tokens"] for row in rows) >= 8
     assert {(row["cost_nano_usd"], row["cost_status"]) for row in rows} == {(0, "free")}
 

@@ -8,6 +8,8 @@ import pytest
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Shadow
 from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.ledger.records import Intent
 from gateway.paths.lookups import LookUps
@@ -53,9 +55,13 @@ class Shelf:
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,
+        filter: Filter | None = None,  # noqa: A002 - as `Search` has it
+        fusion: Fusion | None = None,
+        threshold: float = 0.0,
     ) -> KnowledgeSignal:
         assert booked is not None
         assert (text, limit, local_only) == ("Hello", 8, False)
+        assert (filter, fusion, threshold) == (None, None, 0.0)
         self.searched.append(team)
         booked(EmbeddingUse(collections[0], "fake:1", "query", 1, 7))
         return KnowledgeSignal(0.9, (hit("Ten days."),), "v7")

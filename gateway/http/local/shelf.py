@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from gateway.core.call import Principal
 from gateway.core.clock import Clock
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
@@ -43,8 +44,16 @@ class Shelf:
         inside = StoreFiles(database)
         self.loader = Loader(library, self.stores, inside, self.files.find, self.files.content, self.settings_of, clock)
         self._files = Files(self.files, inside, library)
-        stores = Stores(self.stores, inside, self._files, library, self.loader, self.settings_of, clock)
+        self._stores = stores = Stores(self.stores, inside, self._files, library, self.loader, self.settings_of, clock)
         self.surface = Local(keys, clock, self._files, stores, Search(stores, embedded))
+
+    async def searchable(self, ids: tuple[str, ...], principal: Principal) -> tuple[str, ...]:
+        """See Stores."""
+        return await self._stores.searchable(ids, principal)
+
+    async def contents(self, ids: tuple[str, ...], principal: Principal) -> dict[str, tuple[str, bytes]]:
+        """See Files."""
+        return await self._files.contents(ids, principal)
 
     def settings_of(self, store: VectorStore) -> CollectionSettings:
         """A vector store as the library searches it: for its own team alone."""

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.http.local.documents import Documents, no_file
 from gateway.http.local.reading import attributes_of, body_of, page_asked, query_of
 from gateway.http.local.replies import Json, batch_object, listed, store_file_object
 from gateway.http.local.vector_stores import MOST_ITEMS, USUAL_ITEMS, Stores
@@ -24,6 +25,7 @@ class FilesInside:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._inside = stores.inside
+        self._documents = Documents(stores.library)
 
     async def put(self, store: VectorStore, inbound: Inbound, principal: Principal) -> Json:
         """Puts a file in."""
@@ -32,7 +34,9 @@ class FilesInside:
         await self._stores.put(store, [wanted])
         return store_file_object(await self.file(store, wanted.file_id))
 
-    async def page(self, store: VectorStore, inbound: Inbound, batch_id: str | None = None) -> Json:
+    async def page(
+        self, store: VectorStore, inbound: Inbound, principal: Principal, batch_id: str | None = None
+    ) -> Json:
         """A page of a store's files, or of a batch's, of one status or of all."""
         query = query_of(inbound)
         asked = page_asked(query, most=MOST_ITEMS, otherwise=USUAL_ITEMS)
@@ -41,14 +45,22 @@ class FilesInside:
             status = _STATUSES.get(query["filter"])
             if status is None:
                 raise InvalidRequest(f"filter must be one of {', '.join(_STATUSES)}.", param="filter")
-        page = await self._inside.files(store.id, asked, status, batch_id)
+        if store.team:
+            page = await self._inside.files(store.id, asked, status, batch_id)
+        else:
+            page = await self._documents.page(store, principal.team, asked, status)
         return listed(page, [store_file_object(file) for file in page.items])
+
+    async def told(self, store: VectorStore, file_id: str, principal: Principal) -> Json:
+        """A file of a store, or a document of a collection. Raises NotFound (404)."""
+        own = self.file(store, file_id) if store.team else self._documents.file(store, principal.team, file_id)
+        return store_file_object(await own)
 
     async def file(self, store: VectorStore, file_id: str) -> StoreFile:
         """A file of a store. Raises NotFound (404)."""
         found = await self._inside.file(store.id, file_id)
         if found is None:
-            raise NotFound(f"No file found with id {file_id!r} in vector store {store.id!r}.", param="file_id")
+            raise no_file(store, file_id)
         return found
 
     async def change(self, store: VectorStore, file_id: str, inbound: Inbound) -> Json:
@@ -69,11 +81,13 @@ class FilesInside:
         made = await self._stores.put(store, wanted, batch=True)
         return batch_object(await self.batch(store, made or ""))
 
-    async def content(self, store: VectorStore, file_id: str) -> Json:
-        """A file's text as it was read. Raises NotFound (404), InvalidRequest (400) for one that cannot be read."""
-        file = await self.file(store, file_id)
-        document = await self._stores.loader.document(file)
-        content = [{"type": "text", "text": document.text}]
+    async def content(self, store: VectorStore, file_id: str, principal: Principal) -> Json:
+        """A file's text as it was read. Raises NotFound (404), UnreadableDocument (400) for one that cannot be."""
+        if store.team:
+            text = (await self._stores.loader.document(await self.file(store, file_id))).text
+        else:
+            text = await self._documents.text(store, principal.team, file_id)
+        content = [{"type": "text", "text": text}]
         return {"object": "vector_store.file_content.page", "data": content, "has_more": False, "next_page": None}
 
     async def batch_told(self, store: VectorStore, batch_id: str) -> Json:

@@ -6,21 +6,19 @@ import msgspec
 
 from gateway.core.call import Headers, Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import MethodNotAllowed, NotPermitted, RouteNotFound
+from gateway.core.errors import MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
 from gateway.http.local.files import Files, no_file
-from gateway.http.local.replies import Json, file_object, store_file_object, store_object
+from gateway.http.local.replies import Json, file_object, store_object
 from gateway.http.local.search import Search
 from gateway.http.local.store_files import FilesInside
-from gateway.http.local.vector_stores import Stores
+from gateway.http.local.vector_stores import Stores, require_path
 from gateway.identity.keys import KeyRing
 from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.relay import Caller
 
 # Requests below these are looked at here first.
 PREFIXES = ("/v1/files", "/v1/vector_stores")
-# The path of which this is a part: a key that may not take it has no use for vector stores.
-PATH = "rag"
 METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -47,8 +45,7 @@ class Local:
         principal = self._keys.principal(inbound, self._clock.wall())
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
-        if principal.allowed_paths and PATH not in principal.allowed_paths:
-            raise NotPermitted(f"This key may take {', '.join(principal.allowed_paths)}, and not {PATH!r}.")
+        require_path(principal)
         if first == "files":
             return await self._serve_files(rest, inbound, principal, caller)
         told = await self._of_stores(rest, inbound, principal)
@@ -106,27 +103,27 @@ class Local:
             return None
         match (inbound.method, *rest[1:]):
             case ("GET", *_):
-                return await self._read(store, inbound, rest[1:])
+                return await self._read(store, inbound, rest[1:], principal)
             case ("POST", "search"):
                 return await self._search.run(store, inbound, principal)
         self._stores.require_own(store)
         return await self._change(store, inbound, rest[1:], principal)
 
-    async def _read(self, store: VectorStore, inbound: Inbound, rest: list[str]) -> Json:
+    async def _read(self, store: VectorStore, inbound: Inbound, rest: list[str], principal: Principal) -> Json:
         match rest:
             case []:
                 return store_object(store, self._clock.wall())
             case ["files"]:
-                return await self._inside.page(store, inbound)
+                return await self._inside.page(store, inbound, principal)
             case ["files", file_id]:
-                return store_file_object(await self._inside.file(store, file_id))
+                return await self._inside.told(store, file_id, principal)
             case ["files", file_id, "content"]:
-                return await self._inside.content(store, file_id)
+                return await self._inside.content(store, file_id, principal)
             case ["file_batches", batch_id]:
                 return await self._inside.batch_told(store, batch_id)
             case ["file_batches", batch_id, "files"]:
                 await self._inside.batch(store, batch_id)
-                return await self._inside.page(store, inbound, batch_id)
+                return await self._inside.page(store, inbound, principal, batch_id)
             case _:
                 raise _unknown(inbound)
 

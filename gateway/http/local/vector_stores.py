@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import InvalidRequest, NotFound, NotPermitted
 from gateway.http.local.files import Files
 from gateway.http.local.reading import body_of, metadata_of, page_asked, query_of
 from gateway.http.local.replies import Json, deleted, listed, store_object
@@ -28,6 +28,7 @@ from gateway.knowledge.vector_stores.values import FILES, Counts, FileToPut, Vec
 MOST_ITEMS = 100
 USUAL_ITEMS = 20
 USED_SECONDS = 60.0
+PATH = "rag"
 
 _new = msgspec.json.Decoder(NewStore)
 _changed = msgspec.json.Decoder(ChangedStore)
@@ -67,6 +68,25 @@ class Stores:
             raise no_store(identity)
         self.library.know(self._settings_of(store))
         return store
+
+    async def searchable(self, ids: tuple[str, ...], principal: Principal) -> tuple[str, ...]:
+        """Those of the stores that are known here, which are thereby in use.
+
+        Raises NotFound (404) for one that the team may not use, InvalidRequest (400) for one that has expired, and
+        NotPermitted (403) for a key that may not take the path.
+        """
+        found = []
+        for identity in ids:
+            store = await self.find(identity, principal)
+            if store is None:
+                continue
+            if store.is_expired(self.clock.wall()):
+                raise expired(identity)
+            await self.used(store)
+            found.append(identity)
+        if found:
+            require_path(principal)
+        return tuple(found)
 
     def require_own(self, store: VectorStore) -> None:
         """Raises InvalidRequest (400) for a store that cannot be changed: of knowledge.yaml, or expired."""
@@ -153,6 +173,12 @@ class Stores:
         held = {status.name: status for status in await self.library.status()}.get(store.id)
         documents = held.documents if held is not None else 0
         return msgspec.structs.replace(store, counts=Counts(completed=documents))
+
+
+def require_path(principal: Principal) -> None:
+    """Raises NotPermitted (403) for a key that may not take the path of which vector stores are a part."""
+    if principal.allowed_paths and PATH not in principal.allowed_paths:
+        raise NotPermitted(f"This key may take {', '.join(principal.allowed_paths)}, and not {PATH!r}.")
 
 
 def no_store(identity: str) -> NotFound:

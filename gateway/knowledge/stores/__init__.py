@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
+from gateway.core.facts import Attributes
 from gateway.core.values import Value
 from gateway.knowledge.chunks import Chunk, Passage
 from gateway.knowledge.document import Document
@@ -71,6 +72,31 @@ class Found(Value, frozen=True):
     passages: tuple[Passage, ...]
 
 
+class Listing(Value, frozen=True):
+    """Which documents of a collection are wanted: those that the team may read, by id.
+
+    document: this one alone. after: those beyond this id.
+    """
+
+    collection: str
+    team: str
+    limit: int
+    descends: bool = False
+    after: str | None = None
+    document: str | None = None
+
+
+class Kept(Value, frozen=True):
+    """A document as a list shows it. size: bytes of its text, as it was cut."""
+
+    document: str
+    title: str
+    filename: str
+    version: str
+    attributes: Attributes
+    size: int
+
+
 class Store(Protocol):
     """Documents by (collection, source, document id). Belongs to one event loop; many processes may share the data.
 
@@ -123,6 +149,14 @@ class Store(Protocol):
 
     async def keep_sources(self, collection: str, sources: Iterable[str]) -> int:
         """Removes the documents of all other sources of a collection; how many that were."""
+        ...
+
+    async def listed(self, asked: Listing) -> tuple[Kept, ...]:
+        """Documents in the order of their ids; of one that two sources have, either."""
+        ...
+
+    async def texts(self, collection: str, team: str, document: str) -> tuple[str, ...]:
+        """The texts of a document's chunks in reading order; none for one that the team may not read."""
         ...
 
     async def documents(self, collection: str, source: str) -> frozenset[str]:

@@ -19,6 +19,7 @@ from gateway.db.direct import DIRECT_FAULTS, Direct
 from gateway.knowledge.chunks import Passage
 from gateway.knowledge.matrix import Matrix
 from gateway.knowledge.measure import Measured
+from gateway.knowledge.postgresql_listing import list_documents, read_texts
 from gateway.knowledge.postgresql_rows import (
     Change,
     begin_pass,
@@ -31,7 +32,7 @@ from gateway.knowledge.postgresql_rows import (
 from gateway.knowledge.postgresql_search import MOST_ROWS, Searcher
 from gateway.knowledge.postgresql_vectors import NEAR_FROM, NO_PGVECTOR, VectorTables
 from gateway.knowledge.ranking import Ranking
-from gateway.knowledge.stores import Ask, Entry, Found, Pass, PendingChunk, Put
+from gateway.knowledge.stores import Ask, Entry, Found, Kept, Listing, Pass, PendingChunk, Put
 
 # A caller waits for this before the first token; a store that needs longer counts as away.
 SEARCH_SECONDS = 5.0
@@ -143,6 +144,16 @@ class PostgresqlStore:
                 None if cursor is None else storable(cursor),
                 at,
             )
+
+    async def listed(self, asked: Listing) -> tuple[Kept, ...]:
+        """See Store."""
+        async with self._reading() as db:
+            return await list_documents(db, asked)
+
+    async def texts(self, collection: str, team: str, document: str) -> tuple[str, ...]:
+        """See Store."""
+        async with self._reading() as db:
+            return await read_texts(db, collection, team, document)
 
     async def documents(self, collection: str, source: str) -> frozenset[str]:
         """See Store."""

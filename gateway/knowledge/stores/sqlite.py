@@ -20,6 +20,7 @@ from gateway.core.errors import KnowledgeUnavailable
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.matrix import Matrix
 from gateway.knowledge.measure import Measured
+from gateway.knowledge.sqlite_listing import list_documents, read_texts
 from gateway.knowledge.sqlite_rows import (
     begin_pass,
     drop_documents,
@@ -31,7 +32,7 @@ from gateway.knowledge.sqlite_rows import (
     read_passages,
 )
 from gateway.knowledge.sqlite_search import Searcher
-from gateway.knowledge.stores import Ask, Entry, Found, Pass, PendingChunk, Put
+from gateway.knowledge.stores import Ask, Entry, Found, Kept, Listing, Pass, PendingChunk, Put
 from gateway.knowledge.workers import Workers
 
 BUSY_SECONDS = 10.0
@@ -155,6 +156,14 @@ class SqliteStore:
             return len(rows)
 
         return await self._write(work)
+
+    async def listed(self, asked: Listing) -> tuple[Kept, ...]:
+        """See Store."""
+        return await self._read(lambda db: list_documents(db, asked))
+
+    async def texts(self, collection: str, team: str, document: str) -> tuple[str, ...]:
+        """See Store."""
+        return await self._read(lambda db: read_texts(db, collection, team, document))
 
     async def documents(self, collection: str, source: str) -> frozenset[str]:
         """See Store."""

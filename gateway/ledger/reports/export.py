@@ -14,7 +14,7 @@ from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.rollup import NAMES, SUMS
 
 Format = Literal["csv", "focus"]
-KINDS = ("input", "cached", "output", "reasoning")
+KINDS = ("input", "cached", "output", "reasoning", "retrieval")
 REPORT = (
     "calls",
     "attempts",

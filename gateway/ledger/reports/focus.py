@@ -65,7 +65,8 @@ METER_NAMES = {
     "training": "Training Tokens",
     "other": "Requests",
 }
-WHOLE_METERS = frozenset({"retrieval", "training"})
+# Rows of one meter, by their endpoint.
+WHOLE_METERS = {"retrieval": "retrieval", "ingest": "retrieval", "rerank": "retrieval", "training": "training"}
 
 
 def focus_rows(rolled: Mapping[str, Any], today: date) -> Iterator[dict[str, str | None]]:
@@ -115,12 +116,17 @@ def _meters(rolled: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     """Meter, quantity, nano-dollars. Those with neither are left out, but for one that tells what has no price."""
     cost = rolled["cost_nano_usd"]
     if rolled["endpoint"] in WHOLE_METERS:
-        found = [(rolled["endpoint"], rolled["input_tokens"] + rolled["output_tokens"], cost)]
+        found = [(WHOLE_METERS[rolled["endpoint"]], rolled["input_tokens"] + rolled["output_tokens"], cost)]
     else:
         known = [rolled[f"{meter}_nano_usd"] for meter in ("input", "cached", "output")]
-        tokens = (rolled["input_tokens"] - rolled["cached_tokens"], rolled["cached_tokens"], rolled["output_tokens"])
+        context = rolled["context_tokens"]
+        plain = rolled["input_tokens"] - rolled["cached_tokens"] - context
+        tokens = (plain, rolled["cached_tokens"], rolled["output_tokens"])
         found = list(zip(("input", "cached", "output"), tokens, known, strict=True))
-        if cost != sum(known):
+        if context:
+            # Of calls on the RAG path nothing else is outside the three.
+            found.append(("retrieval", context, cost - sum(known)))
+        elif cost != sum(known):
             found.append(("other", rolled["attempts"], cost - sum(known)))
     metered = [one for one in found if one[1] or one[2]]
     hidden = rolled["unpriced"] - rolled["priced_later"] or rolled["estimated"]

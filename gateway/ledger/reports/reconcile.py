@@ -14,9 +14,9 @@ from gateway.upstream.organization import Organization, ProviderCount
 Status = Literal["match", "ours_missing", "theirs_missing", "differs"]
 Key = tuple[str, str, str, str]
 QUANTITIES = ("input_tokens", "cached_tokens", "output_tokens", "requests")
-EMBEDDINGS = frozenset({"embeddings", "retrieval"})
+EMBEDDINGS = frozenset({"embeddings", "retrieval", "ingest"})
 # Billed by other meters than tokens of a completion, and counted by the provider elsewhere.
-ELSEWHERE = frozenset({"passthrough", "training"})
+ELSEWHERE = frozenset({"passthrough", "training", "rerank"})
 # Providers give costs as binary fractions: a millionth of a dollar a day is no difference.
 ROUNDING_NANO_USD = 1_000
 MOST_DAYS = 366

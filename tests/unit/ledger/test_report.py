@@ -25,7 +25,7 @@ async def test_kinds_are_disjoint_as_in_the_metrics(store: ReportStore) -> None:
     report = await usage_report(store, ["team"])
     support = report.lines[0]
     assert (support.group, support.cost_usd) == ({"team": "support"}, "0.000012")
-    assert support.tokens == {"input": 6, "cached": 4, "output": 3, "reasoning": 2}
+    assert support.tokens == {"input": 6, "cached": 4, "output": 3, "reasoning": 2, "retrieval": 0}
     assert sum(support.tokens.values()) == support.total_tokens == 15
     assert report.total.cost_nano_usd == sum(line.cost_nano_usd for line in report.lines) == 12_001
 

@@ -12,6 +12,8 @@ from gateway.core.clock import Clock
 from gateway.core.decision import Arm
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import Evidence, Facts, Hit, KnowledgeSignal, NeedsKnowledge
+from gateway.knowledge.filters import Filter
+from gateway.knowledge.fusion import Fusion
 from gateway.knowledge.ingest import EmbeddingUse
 from gateway.paths.cited_chat import ChatEditor
 from gateway.paths.cited_responses import ResponsesEditor
@@ -52,6 +54,9 @@ class Shelf:
         booked: Callable[[EmbeddingUse], None] | None = None,
         *,
         local_only: bool = False,  # noqa: ARG002  # as `Search` has it
+        filter: Filter | None = None,  # noqa: A002, ARG002 - as `Search` has it
+        fusion: Fusion | None = None,  # noqa: ARG002  # as `Search` has it
+        threshold: float = 0.0,  # noqa: ARG002  # as `Search` has it
     ) -> KnowledgeSignal:
         assert limit > 0
         assert booked is not None, "a search that nobody books"
