@@ -37,9 +37,10 @@ from gateway.identity.store import Team
 from gateway.judging import Judges
 from gateway.kept import Unkept
 from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.library import Library
 from gateway.knowledge.opened import open_store
 from gateway.knowledge.polling import SourceRecords
-from gateway.knowledge.sync import Library
+from gateway.knowledge.rerankers.rerank_api import ApiReranker
 from gateway.known import Known
 from gateway.ledger.answers.store import AnswerStore
 from gateway.ledger.bookkeeping import Bookkeeping
@@ -141,9 +142,10 @@ class Gateway:
     def _make_library(self) -> Library:
         return Library(
             open_store(self.settings),
-            collections_of(self.loaded),
+            collections_of(self.loaded, self._environment),
             self.embedders,
             booked=self.charges.ingested,
+            build=lambda one: ApiReranker(one, self.poster.post),
             records=SourceRecords(self.settings.data / "sources.json"),
         )
 
@@ -291,7 +293,7 @@ class Gateway:
         self.paths.sources.unrecorded = unrecorded(loaded)
         self.ledger.context_tokens = loaded.rulebook.knowledge.context_tokens
         self.embedders = embedders
-        self.library.replace(collections_of(loaded), embedders)
+        self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()

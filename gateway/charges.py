@@ -7,27 +7,26 @@ from gateway.knowledge.ingest import EmbeddingUse
 from gateway.ledger.entry import OPERATOR, Ledger
 from gateway.ledger.retrieval import book_retrieval
 from gateway.paths.lookups import use_of
-from gateway.policy.knowledge_file import UpstreamEmbedderEntry
 from gateway.policy.load import Rulebook
 from gateway.tuning.tasks import Tasks
 
 
 class Charges:
-    """Books it under the rules that are in force. organisations: of teams, by name."""
+    """Books it under the rules that are in force. organisations: of teams, by name.
+
+    maker_of: the team that made a collection over the API; it pays for the documents that it put there.
+    """
 
     def __init__(self, ledger: Ledger, rulebook: Callable[[], Rulebook]) -> None:
         self._ledger = ledger
         self._rulebook = rulebook
         self.organisations: dict[str, str] = {}
+        self.maker_of: Callable[[str], str | None] = lambda _collection: None
 
     def embedded(self, principal: Principal, use: EmbeddingUse, call: Call | None = None) -> None:
         """Books what a call took, or what was done on somebody's account without one."""
-        name = use.embedder.partition(":")[0]
-        entry = self._rulebook().knowledge.embedders.get(name)
-        upstream, model, is_free = "", use.embedder, entry is not None
-        if isinstance(entry, UpstreamEmbedderEntry):
-            upstream, model, is_free = entry.upstream, entry.model, False
-        # Where no upstream was asked nobody bills it; but an entry that is gone may have been any.
+        knowledge = self._rulebook().knowledge
+        upstream, model, is_free = knowledge.billed(use.embedder, is_reranker=use.purpose == "rerank")
         book_retrieval(
             self._ledger,
             principal,
@@ -41,9 +40,9 @@ class Charges:
         )
 
     def ingested(self, use: EmbeddingUse) -> None:
-        """Books what a collection's documents took: its owner pays, else the operator."""
+        """Books what a collection's documents took: its owner or maker pays, else the operator."""
         entry = self._rulebook().knowledge.collections.get(use.collection)
-        owner = entry.owner if entry is not None else None
+        owner = entry.owner if entry is not None else self.maker_of(use.collection)
         if owner is None:
             self.embedded(OPERATOR, use)
             return

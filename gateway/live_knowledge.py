@@ -8,15 +8,19 @@ from gateway.core.settings import secret
 from gateway.knowledge.embedders.onnx_directory import OnnxEmbedder
 from gateway.knowledge.embedders.openai_api import OpenAiEmbedder, PostJson
 from gateway.knowledge.embedders.remembered import Remembered
-from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, OnnxSettings
+from gateway.knowledge.settings import CollectionSettings, EmbedderSettings, OnnxSettings, RerankerSettings
 from gateway.live import Loaded, source_of
 from gateway.policy.knowledge_file import OnnxEmbedderEntry, UpstreamEmbedderEntry
 from gateway.policy.load import document_of
 
 
-def collections_of(loaded: Loaded) -> list[CollectionSettings]:
-    """knowledge.yaml as the library takes it; paths of sources are meant from the policies folder."""
+def collections_of(loaded: Loaded, environment: Mapping[str, str] | None = None) -> list[CollectionSettings]:
+    """knowledge.yaml as the library takes it; paths of sources are meant from the policies folder.
+
+    environment: None leaves rerankers out, which need its secrets.
+    """
     folder = Path(loaded.texts.folder)
+    rerankers = {} if environment is None else _rerankers(loaded, environment)
     return [
         CollectionSettings(
             name=name,
@@ -25,9 +29,20 @@ def collections_of(loaded: Loaded) -> list[CollectionSettings]:
             teams=tuple(entry.teams),
             embedder=entry.embedder,
             model=entry.model,
+            reranker=rerankers.get(entry.reranker or ""),
         )
         for name, entry in loaded.rulebook.knowledge.collections.items()
     ]
+
+
+def _rerankers(loaded: Loaded, environment: Mapping[str, str]) -> dict[str, RerankerSettings]:
+    """By their names. A secret that is missing is told by whoever builds the upstreams; here it is empty."""
+    built = {}
+    for name, entry in loaded.rulebook.knowledge.rerankers.items():
+        upstream = loaded.rulebook.models.upstreams[entry.upstream]
+        base_url, api_key = (secret(one, environment) or "" for one in (upstream.base_url, upstream.api_key))
+        built[name] = RerankerSettings(name, base_url, entry.model, api_key, entry.kind)
+    return built
 
 
 def unrecorded(loaded: Loaded) -> frozenset[str]:

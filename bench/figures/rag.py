@@ -15,9 +15,9 @@ from bench.load import Target, in_turns
 from bench.nginx import Nginx
 from bench.place import cores, fresh
 from bench.result import Aim, Figure, Options, Result, ms, us
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 
 SEARCHES = 300
 MOST_MS = 3.0

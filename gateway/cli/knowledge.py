@@ -23,9 +23,10 @@ async def _library(policies: Path | None) -> Any:
     from gateway.core.settings import environment
     from gateway.db.engine import Database
     from gateway.db.schema import upgrade
+    from gateway.knowledge.library import Library
     from gateway.knowledge.opened import open_store
     from gateway.knowledge.polling import SourceRecords
-    from gateway.knowledge.sync import Library
+    from gateway.knowledge.rerankers.rerank_api import ApiReranker
     from gateway.live import load_all
     from gateway.live_knowledge import collections_of, embedders_of
     from gateway.upstream.post import JsonPoster
@@ -42,7 +43,12 @@ async def _library(policies: Path | None) -> Any:
             await database.close()
     embedders = embedders_of(loaded, environment(), poster.post)
     records = SourceRecords(found.data / "sources.json")
-    return Library(open_store(found), collections_of(loaded), embedders, records=records), poster
+
+    def build(settings: Any) -> Any:
+        return ApiReranker(settings, poster.post)
+
+    collections = collections_of(loaded, environment())
+    return Library(open_store(found), collections, embedders, records=records, build=build), poster
 
 
 def add(

@@ -122,8 +122,8 @@ async def _recorded(decision: str, data: Path | None, *, json: bool) -> int:
 @asynccontextmanager
 async def lookups_of(policies: Path | None, data: Path | None) -> AsyncIterator[Any]:
     """What a policies folder means, and what can be looked up beside it, brought up to date; nothing is served."""
+    from gateway.knowledge.library import Library
     from gateway.knowledge.opened import open_store
-    from gateway.knowledge.sync import Library
     from gateway.live import load_all, tasks_of
     from gateway.live_knowledge import collections_of, local_embedders
     from gateway.paths.lookups import LookUps

@@ -61,15 +61,17 @@ def cut(document: Document, chunking: Chunking | None = None) -> tuple[Chunk, ..
 
     chunking: None for passages of 200 to 250 tokens without overlap, which ranked best.
     """
-    body = _without_title(document)
+    # Half a surrogate pair is in no file, but a program may hand it in; the splitter refuses all of the text.
+    title, text = (part.encode("utf-8", "replace").decode() for part in (document.title, document.text))
+    body = _without_title(title, text)
     headings = _headings(body)
     chunks: list[Chunk] = []
     splitter = _splitter(body, chunking)
     for start, stretch in _stretches(body):
-        for offset, text in splitter.chunk_indices(stretch):
-            path = " > ".join((document.title, *_above(headings, start + offset)))
-            chunks.append(_chunk(len(chunks), path, text))
-    return tuple(chunks) or (_chunk(0, document.title, ""),)
+        for offset, passage in splitter.chunk_indices(stretch):
+            path = " > ".join((title, *_above(headings, start + offset)))
+            chunks.append(_chunk(len(chunks), path, passage))
+    return tuple(chunks) or (_chunk(0, title, ""),)
 
 
 def _chunk(ordinal: int, path: str, text: str) -> Chunk:
@@ -106,12 +108,12 @@ def _stretches(text: str) -> Iterator[tuple[int, str]]:
     yield start, text[start:]
 
 
-def _without_title(document: Document) -> str:
+def _without_title(title: str, text: str) -> str:
     """The text without a first heading that only repeats the title: the path says it already."""
-    first = _HEADING_LINE.match(document.text)
-    if first and " ".join(first[2].split()) == document.title:
-        return document.text[first.end() :].lstrip("\n")
-    return document.text
+    first = _HEADING_LINE.match(text)
+    if first and " ".join(first[2].split()) == title:
+        return text[first.end() :].lstrip("\n")
+    return text
 
 
 def _headings(text: str) -> list[tuple[int, int, str]]:

@@ -1,6 +1,7 @@
 """What `policies/knowledge.yaml` says, as values: collections, their sources, who reads them, embedders."""
 
 import hashlib
+from typing import Literal
 
 import msgspec
 
@@ -67,11 +68,21 @@ class OnnxSettings(Value, frozen=True):
     threads: int = 1
 
 
+class RerankerSettings(Value, frozen=True):
+    """A `/rerank` at an upstream. base_url ends before `/rerank`; api_key may be empty."""
+
+    name: str
+    base_url: str
+    model: str
+    api_key: str = ""
+    kind: Literal["cohere", "openai"] = "cohere"
+
+
 class CollectionSettings(Value, frozen=True):
     """A named set of documents and the teams that may read it.
 
     teams: `*` stands for everyone; empty means nobody. embedder: the name of one, or None for words only.
-    model: what answers `kb/<name>` when a rule names none.
+    model: what answers `kb/<name>` when a rule names none. reranker: what puts its best passages in order.
     """
 
     name: str
@@ -80,6 +91,7 @@ class CollectionSettings(Value, frozen=True):
     teams: tuple[str, ...] = ()
     embedder: str | None = None
     model: str | None = None
+    reranker: RerankerSettings | None = None
 
     def readable_by(self, team: str) -> bool:
         """Whether this team may see that the collection exists."""

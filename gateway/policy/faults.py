@@ -38,6 +38,10 @@ class Named:
         """Whether it is, or may be, an embedder."""
         return name in self._catalogue.knowledge.embedders or self._knowledge.about(name)
 
+    def reranker(self, name: str) -> bool:
+        """Whether it is, or may be, a reranker."""
+        return name in self._catalogue.knowledge.rerankers or self._knowledge.about(name)
+
     def unteachable(self, name: str) -> str | None:
         """Why nothing can be like the examples of this line; None when something can, or may."""
         entry = self._catalogue.models.lines.get(name)
@@ -93,6 +97,13 @@ def knowledge_faults(file: KnowledgeFile, document: Document, named: Named) -> I
         if entry.embedder and not named.embedder(entry.embedder):
             place = ("collections", name, "embedder")
             yield document.fault(place, f"embedder {entry.embedder!r} is not defined under embedders.")
+        if entry.reranker and not named.reranker(entry.reranker):
+            place = ("collections", name, "reranker")
+            yield document.fault(place, f"reranker {entry.reranker!r} is not defined under rerankers.")
+    yield from _retriever_faults(file, document, named)
+
+
+def _retriever_faults(file: KnowledgeFile, document: Document, named: Named) -> Iterator[str]:
     used = file.vector_stores.embedder
     if used and not named.embedder(used):
         yield document.fault(("vector_stores", "embedder"), f"embedder {used!r} is not defined under embedders.")
@@ -100,6 +111,10 @@ def knowledge_faults(file: KnowledgeFile, document: Document, named: Named) -> I
         if isinstance(embedder, UpstreamEmbedderEntry) and not named.upstream(embedder.upstream):
             place = ("embedders", name, "upstream")
             yield document.fault(place, f"upstream {embedder.upstream!r} is not in models.yaml.")
+    for name, reranker in file.rerankers.items():
+        if not named.upstream(reranker.upstream):
+            place = ("rerankers", name, "upstream")
+            yield document.fault(place, f"upstream {reranker.upstream!r} is not in models.yaml.")
 
 
 def _twice(document: Document) -> Iterator[str]:

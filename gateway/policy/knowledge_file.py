@@ -12,18 +12,27 @@ from gateway.policy.sources_file import SourceEntry
 class CollectionEntry(Written):
     """A set of documents. teams: who may read it; `*` is everyone, none is nobody.
 
-    model: what answers a caller who asks for `kb/<name>`. embedder: a name from `embedders`. owner: the team that pays
-    for embedding the documents; without one the operator does. record_gaps: whether the words of questions that it did
-    not answer are kept.
+    model: what answers a caller who asks for `kb/<name>`. embedder: a name from `embedders`. reranker: one from
+    `rerankers`. owner: the team that pays for embedding the documents; without one the operator does. record_gaps:
+    whether the words of questions that it did not answer are kept.
     """
 
     title: str = ""
     sources: list[SourceEntry] = []
     teams: list[str] = []
     embedder: str | None = None
+    reranker: str | None = None
     model: str | None = None
     owner: Annotated[str, Field(min_length=1)] | None = None
     record_gaps: bool = True
+
+
+class RerankerEntry(Written):
+    """A model at an upstream of models.yaml that puts passages in order. kind: whose `/rerank` it speaks."""
+
+    upstream: str
+    model: str
+    kind: Literal["cohere", "openai"] = "cohere"
 
 
 class UpstreamEmbedderEntry(Written):
@@ -67,5 +76,17 @@ class KnowledgeFile(Written):
 
     collections: dict[Name, CollectionEntry] = {}
     embedders: dict[Name, EmbedderEntry] = {}
+    rerankers: dict[Name, RerankerEntry] = {}
     vector_stores: VectorStoresEntry = VectorStoresEntry()
     context_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000
+
+    def billed(self, used: str, *, is_reranker: bool = False) -> tuple[str, str, bool]:
+        """Where the use of an embedder or reranker is billed: upstream, model, and whether nobody bills it.
+
+        used: its name here, with more after a colon. An entry that is gone may have been any: no upstream, not free.
+        """
+        name = used.partition(":")[0]
+        entry = self.rerankers.get(name) if is_reranker else self.embedders.get(name)
+        if isinstance(entry, UpstreamEmbedderEntry | RerankerEntry):
+            return entry.upstream, entry.model, False
+        return "", used, entry is not None

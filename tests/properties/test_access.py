@@ -11,9 +11,9 @@ from gateway.core.decision import Decision
 from gateway.core.facts import Facts
 from gateway.explained import decide_looking, explain_call
 from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from gateway.ledger.records import record_of
 from gateway.paths.lookups import LookUps
 from gateway.paths.rag import Sources

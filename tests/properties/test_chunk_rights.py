@@ -15,11 +15,11 @@ from gateway.knowledge.document import Document, write_document
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.filters import Comparing, Comparison, Compound, Filter, matches
 from gateway.knowledge.fusion import Fusion
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings
 from gateway.knowledge.stores import Entry, Store
 from gateway.knowledge.stores.postgresql import PostgresqlStore
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from tests.fakes.embedder import FakeEmbedder
 
 TEAMS = ("support", "sales", "legal", "hr", "*", "", "c1")

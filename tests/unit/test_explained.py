@@ -11,9 +11,9 @@ from gateway.core.errors import GatewayError, KnowledgeUnavailable, ModelNotFoun
 from gateway.core.facts import Facts
 from gateway.explained import decide_looking, explain_call, explain_record, replay
 from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from gateway.ledger.records import DecisionRecord, record_of
 from gateway.paths.lookups import LookUps
 from gateway.paths.rag import Sources

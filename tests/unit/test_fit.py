@@ -21,9 +21,9 @@ from gateway.fit import (
     routed,
     unknown_targets,
 )
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from gateway.paths.lookups import LookUps
 from gateway.paths.rag import Sources
 from gateway.policy.signals_file import SignalsFile

@@ -2,8 +2,8 @@
 
 from gateway.core.errors import NotFound
 from gateway.core.page import Page, PageAsked
+from gateway.knowledge.library import Library
 from gateway.knowledge.stores import Kept, Listing
-from gateway.knowledge.sync import Library
 from gateway.knowledge.vector_stores.values import Status, StoreFile, VectorStore
 
 

@@ -6,7 +6,7 @@ from gateway.core.stored_file import StoredFile
 from gateway.files.store import FileStore
 from gateway.http.local.reading import FormField, form_of, page_asked, query_of
 from gateway.http.local.replies import Json, deleted, file_object, listed
-from gateway.knowledge.sync import Library
+from gateway.knowledge.library import Library
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.values import FILES
 

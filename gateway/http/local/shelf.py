@@ -13,8 +13,8 @@ from gateway.http.local.search import Embedded, Search
 from gateway.http.local.surface import Local
 from gateway.http.local.vector_stores import Stores
 from gateway.identity.keys import KeyRing
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings
-from gateway.knowledge.sync import Library
 from gateway.knowledge.vector_stores.loading import Loader
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.store import VectorStores

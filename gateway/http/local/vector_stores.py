@@ -19,7 +19,7 @@ from gateway.http.local.written import (
     bounded,
     chunking_of,
 )
-from gateway.knowledge.sync import Library
+from gateway.knowledge.library import Library
 from gateway.knowledge.vector_stores.loading import Loader, SettingsOf
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.store import VectorStores

@@ -9,8 +9,8 @@ from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError, NotFound, UnreadableDocument
 from gateway.core.stored_file import StoredFile
 from gateway.knowledge.document import Document, read_file, write_document
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings
-from gateway.knowledge.sync import Library
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.store import VectorStores
 from gateway.knowledge.vector_stores.values import FILES, StoreFile, VectorStore

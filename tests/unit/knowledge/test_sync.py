@@ -8,9 +8,9 @@ import pytest
 from gateway.core.errors import KnowledgeUnavailable, NotFound
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse, SyncReport
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from tests.fakes.embedder import FakeEmbedder
 
 

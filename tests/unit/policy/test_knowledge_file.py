@@ -45,3 +45,25 @@ def test_only_an_embedder_at_an_upstream_needs_one() -> None:
     with pytest.raises(BadConfiguration) as bad:
         rulebook(knowledge=f"embedders: {embedders}\n{KNOWLEDGE}")
     assert bad.value.faults == ["policies/knowledge.yaml:1:19: upstream 'nowhere' is not in models.yaml."]
+
+
+def test_a_reranker_that_is_not_there_or_at_no_upstream_is_named_with_its_place() -> None:
+    written = "collections: {a: {reranker: blunt}}\nrerankers: {sharp: {upstream: nowhere, model: m}}\n"
+    with pytest.raises(BadConfiguration) as bad:
+        rulebook(knowledge=written)
+    told = [fault.removeprefix("policies/knowledge.yaml:") for fault in bad.value.faults]
+    assert "1:19: reranker 'blunt' is not defined under rerankers." in told
+    assert "2:21: upstream 'nowhere' is not in models.yaml." in told
+
+
+def test_what_is_used_is_billed_where_its_entry_says() -> None:
+    """An embedder and a reranker may have one name; what is gone may have been any, and is not called free."""
+    written = (
+        "embedders: {a: {upstream: main, model: embed-1}, b: {kind: onnx, path: m}}\n"
+        "rerankers: {a: {upstream: lab, model: rank-1}}\n"
+    )
+    file = validate(read_document(written, "knowledge.yaml"), KnowledgeFile)
+    assert file.billed("a:embed-1") == ("main", "embed-1", False)
+    assert file.billed("a:rank-1", is_reranker=True) == ("lab", "rank-1", False)
+    assert file.billed("b:0123") == ("", "b:0123", True)
+    assert file.billed("gone:x") == ("", "gone:x", False)
