@@ -10,10 +10,10 @@ import pytest
 from gateway.knowledge.connectors.website import WebsiteSettings
 from gateway.knowledge.connectors.zendesk import ZendeskSettings
 from gateway.knowledge.ingest import SyncReport
+from gateway.knowledge.library import Library
 from gateway.knowledge.polling import Observed, Poller, SourceRecord, SourceRecords, after_pass
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.sync import Library
 from tests.fakes.api_server import Answer, ApiServer, Asked, serving
 from tests.fakes.asking import QUICK
 from tests.fakes.places.website_place import WebsitePlace
