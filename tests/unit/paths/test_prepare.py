@@ -25,6 +25,7 @@ from gateway.upstream.prepared import Prepared
 from gateway.upstream.upstreams import Upstreams
 from gateway.wire.answer import own_answer
 from tests.fakes.calls import DIRECT, NOON, SUPPORT, chat, decided, facts, hit, read
+from tests.fakes.injections import ATTEMPTS
 from tests.fakes.scripted_transport import ScriptedTransport
 
 RAG = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre",))
@@ -188,6 +189,23 @@ async def test_system_prompt_and_history_keep_their_bytes(path: str, field: byte
     before, question = prepared.body.split(b'{"role":"user","content":"Sources for')
     assert before == b'{"model":"gpt-4.1-mini","temperature":1e0,"%b":[%b,%b,' % (field, SYSTEM, HISTORY)
     assert question.endswith(b'"},' + ASKED + b"]}")
+
+
+async def test_a_document_changes_nothing_but_its_own_place() -> None:
+    """Whatever it holds: the rest of the request is what it would have been, to the byte."""
+    call = chat(messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}], tools=None)
+
+    async def around(text: str) -> tuple[bytes, bytes]:
+        body = (await Kitchen(Shelf(hit(text))).prepare(call, RAG)).body
+        sent = json.loads(body)["messages"]
+        assert [turn["role"] for turn in sent] == ["system", "user", "user"]
+        block = msgspec.json.encode(sent[1])
+        before, after = body.split(block)
+        return before, after
+
+    plain = await around("Ten days.")
+    for attempt in ATTEMPTS:
+        assert await around(attempt) == plain
 
 
 async def test_a_search_of_an_earlier_answer_goes_no_further() -> None:
