@@ -25,6 +25,7 @@ FIGURES = (
     "workers",
     "rag",
     "retrieval",
+    "freshness",
     "embed",
     "decide",
     "routing",

@@ -22,11 +22,11 @@ from gateway.knowledge.document import write_document
 from gateway.knowledge.embedders import Embedded
 from gateway.knowledge.embedders.onnx_directory import OnnxEmbedder
 from gateway.knowledge.embedders.remembered import Remembered
+from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, OnnxSettings, SourceSettings
 from gateway.knowledge.stores import Entry, Store
 from gateway.knowledge.stores.postgresql import PostgresqlStore
 from gateway.knowledge.stores.sqlite import SqliteStore
-from gateway.knowledge.library import Library
 
 EMBEDDER = "minilm"
 KEPT = WORK / "minilm-vectors.npz"

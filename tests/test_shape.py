@@ -110,6 +110,7 @@ BROAD = {
     "upstream/httpx_transport.py": "a cancelled wait ends its task, then goes on raising",
     "upstream/reply.py": "a cancelled reader closes its connection, then goes on raising",
     "knowledge/embedders/onnx_directory.py": "the model's and the tokenizer's library raise bare Exceptions",
+    "knowledge/polling.py": "a source that fails unforeseen is asked again at its next turn, and others go on",
     "knowledge/unpack.py": "whatever a hostile file makes a parser raise is an answer about that file",
     "knowledge/stores/sqlite.py": "a transaction that fails is rolled back, then goes on raising",
 }

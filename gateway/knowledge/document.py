@@ -197,7 +197,10 @@ def read_markdown(identity: str, text: str, url: str | None = None) -> Document:
 
 
 def read_html(identity: str, data: bytes | str, url: str | None = None) -> Document:
-    """A document from HTML, however broken: title from <title>, else <h1>; page furniture left out."""
+    """A document from HTML, however broken: title from <title>, else <h1>; page furniture left out.
+
+    Of a page with a <main> only that is taken.
+    """
     try:
         soup = BeautifulSoup(data, "html.parser")
         for tag in soup(_DROPPED_TAGS):
@@ -206,7 +209,10 @@ def read_html(identity: str, data: bytes | str, url: str | None = None) -> Docum
         title = heading.get_text(" ", strip=True) if heading else ""
         if soup.title:
             soup.title.decompose()
-        text = MarkdownConverter(heading_style="ATX").convert_soup(soup)
+        # Where a page says which part is its own, the rest is the site's.
+        main = soup.find("main") or soup.find(role="main")
+        whole = main if main is not None and main.get_text(strip=True) else soup
+        text = MarkdownConverter(heading_style="ATX").convert_soup(whole)
     except (ParserRejectedMarkup, RecursionError, AssertionError, ValueError):
         # Ten thousand open tags, or markup that Python's parser refuses: the words are still worth having.
         text = _TAG.sub(" ", data if isinstance(data, str) else _decode(data))

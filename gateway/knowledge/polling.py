@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -18,6 +19,8 @@ from gateway.knowledge.sources import is_polled
 AT_ONCE = 4
 LONGEST_PAUSE_SECONDS = 3600.0
 MOST_FAULTS = 20
+
+_log = logging.getLogger(__name__)
 
 
 class SourceRecord(Value, frozen=True):
@@ -125,7 +128,8 @@ def after_pass(
 class Poller:
     """A task for each remote source, at most four passes at once.
 
-    passing: makes one pass over a source of a collection; it does not raise. due_at: when the next one is due.
+    passing: makes one pass over a source of a collection. due_at: when the next one is due. A pass that fails in a
+    way that nobody foresaw is logged, and the source asked again at its next turn.
     """
 
     def __init__(
@@ -168,4 +172,10 @@ class Poller:
         while True:
             await asyncio.sleep(max(0.0, self._due_at(settings, source) - self._wall()))
             async with self._room:
-                await self._passing(settings, source)
+                try:
+                    await self._passing(settings, source)
+                except Exception:  # noqa: BLE001 - it must not end the only task that asks this source
+                    _log.exception("source_failed collection=%s source=%s", settings.name, source.key)
+            if self._due_at(settings, source) <= self._wall():
+                # Nobody noted when to ask again: another replica is at it, or the pass failed unforeseen.
+                await asyncio.sleep(source.every_seconds or LONGEST_PAUSE_SECONDS)

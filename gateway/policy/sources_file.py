@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.core.document import UNTOLD, Written
@@ -124,6 +124,14 @@ class ZendeskEntry(RemoteEntry):
     username: str = ""
     token: Secret | None = None
 
+    @model_validator(mode="after")
+    def _opened(self) -> "ZendeskEntry":
+        if self.token is None and self.kind == "zendesk_tickets":
+            raise ValueError("tickets are read with `token` and `username`")
+        if (self.token is None) != (not self.username):
+            raise ValueError("`username` and `token` go together")
+        return self
+
 
 class FreshdeskEntry(RemoteEntry):
     """The solutions, or the solved tickets, of Freshdesk. url: https://NAME.freshdesk.com. token: the API key.
@@ -184,23 +192,24 @@ KINDS: dict[str, type[Written]] = {
     "zendesk": ZendeskEntry,
     "zendesk_tickets": ZendeskEntry,
 }
+# Kinds that share an entry go under the name of the first.
+_TAGS = {"jsonl": "folder", "freshdesk_tickets": "freshdesk", "zendesk_tickets": "zendesk"}
 SECRETS = ("token", "credentials")
 
 
 def _tag(written: Any) -> Any:
     kind = written.get("kind", "folder") if isinstance(written, dict) else getattr(written, "kind", None)
-    entry = KINDS.get(kind) if isinstance(kind, str) else None
-    return entry.__name__ if entry is not None else None
+    return _TAGS.get(kind, kind) if isinstance(kind, str) and kind in KINDS else None
 
 
 SourceEntry = Annotated[
-    Annotated[LocalEntry, Tag("LocalEntry")]
-    | Annotated[GitEntry, Tag("GitEntry")]
-    | Annotated[WebsiteEntry, Tag("WebsiteEntry")]
-    | Annotated[ZendeskEntry, Tag("ZendeskEntry")]
-    | Annotated[FreshdeskEntry, Tag("FreshdeskEntry")]
-    | Annotated[ConfluenceEntry, Tag("ConfluenceEntry")]
-    | Annotated[GoogleDocsEntry, Tag("GoogleDocsEntry")]
-    | Annotated[NotionEntry, Tag("NotionEntry")],
+    Annotated[LocalEntry, Tag("folder")]
+    | Annotated[GitEntry, Tag("git")]
+    | Annotated[WebsiteEntry, Tag("website")]
+    | Annotated[ZendeskEntry, Tag("zendesk")]
+    | Annotated[FreshdeskEntry, Tag("freshdesk")]
+    | Annotated[ConfluenceEntry, Tag("confluence")]
+    | Annotated[GoogleDocsEntry, Tag("google_docs")]
+    | Annotated[NotionEntry, Tag("notion")],
     Discriminator(_tag, "kind", f"a source has a `kind`, which is one of {', '.join(KINDS)}"),
 ]

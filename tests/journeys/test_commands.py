@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -270,6 +271,24 @@ def test_a_collection_is_added_to_the_file_and_loaded(command: Command, folder: 
     assert command("policy", "check").code == 0
     found = command("knowledge", "search", "wombats", "wombats sleep", "--team", "red", "--json")
     assert found.code == 0
+
+
+def test_a_repository_is_added_and_its_pass_is_told(command: Command, folder: Path) -> None:
+    root = folder / "repository"
+    root.mkdir()
+    (root / "a.md").write_text("# Wombats\n\nWombats sleep in the day.\n")
+    who = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    for step in (("init", "--quiet"), ("add", "--all"), (*who, "commit", "--quiet", "--message=first")):
+        subprocess.run(["git", "-C", str(root), *step], check=True, capture_output=True)
+    assert command("knowledge", "add", "wombats", str(root), "--kind", "git", "--team", "red").code == 0
+    found = command("knowledge", "search", "wombats", "wombats sleep", "--team", "red", "--json")
+    assert found.json["hits"][0]["document"] == "a.md"
+    told = {one["name"]: one for one in command("knowledge", "status", "--json").json}["wombats"]["sources"]
+    assert [(one["kind"], one["place"], one["record"]["documents"]) for one in told] == [("git", str(root), 1)]
+    assert told[0]["record"]["success_at"] is not None
+    assert "git" in command("knowledge", "status").out
+    again = command("knowledge", "add", "wombats", "https://docs.example.com", "--team", "red")
+    assert again.code != 0
 
 
 def test_prices_are_shown_and_missing_ones_are_a_no(command: Command) -> None:

@@ -1,5 +1,6 @@
 """Pages of Confluence, by version 2 of its API; who may read them by version 1."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urljoin
@@ -152,7 +153,7 @@ class _Listing:
         is_restricted = await self._is_restricted(page.id)
         if is_restricted and not self._restricted.takes(page.id):
             return None
-        text = read_storage(page.id, body)
+        text = await asyncio.to_thread(read_storage, page.id, body)
         if not text.strip():
             return None
         url = f"{self._settings.path}/wiki{page.links.webui}" if page.links.webui else None

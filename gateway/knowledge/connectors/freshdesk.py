@@ -1,5 +1,6 @@
 """The solutions of Freshdesk: published articles in their folders."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -134,11 +135,11 @@ class _Listing:
 
     def _found(self, article: _Article, folder: _Folder) -> Found:
         async def read() -> Document | Fault | None:
-            return self._document(article, folder)
+            return await self._document(article, folder)
 
         return Found(str(article.id), article.updated_at, read)
 
-    def _document(self, article: _Article, folder: _Folder) -> Document | None:
+    async def _document(self, article: _Article, folder: _Folder) -> Document | None:
         body = article.description or article.description_text or ""
         if article.status != PUBLISHED or not body.strip():
             return None
@@ -147,7 +148,7 @@ class _Listing:
         if is_restricted and not self._restricted.takes(str(article.id)):
             return None
         url = f"{self._settings.path}/support/solutions/articles/{article.id}"
-        page = read_html(str(article.id), body, url)
+        page = await asyncio.to_thread(read_html, str(article.id), body, url)
         told = attributes_of(
             source="freshdesk",
             updated_at=article.updated_at,

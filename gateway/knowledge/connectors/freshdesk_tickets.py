@@ -1,5 +1,6 @@
 """Solved tickets of Freshdesk."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -148,7 +149,7 @@ class FreshdeskTicketsConnector:
         )
         url = f"{self._settings.path}/a/tickets/{ticket.id}"
         question = ticket.description_text or ticket.description or ""
-        return write_ticket(str(ticket.id), ticket.subject or "", question, answers, url, told)
+        return await asyncio.to_thread(write_ticket, str(ticket.id), ticket.subject or "", question, answers, url, told)
 
 
 def _read_cursor(cursor: str | None) -> _Cursor:

@@ -182,17 +182,20 @@ class GitConnector:
         """What git wrote. Raises FetchFailed with its last line when it fails, or takes too long or too much room."""
         settings = [part for one in _SETTINGS for part in ("-c", one)]
         place = ["--git-dir", str(self._copy)] if at else []
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *settings,
-            *place,
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment(),
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *settings,
+                *place,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise FetchFailed("there is no git on this machine; sources of kind `git` need it.") from None
         try:
             async with asyncio.timeout(GIT_SECONDS if command[0] == "fetch" else READ_SECONDS):
                 written, said = await _collect(process)

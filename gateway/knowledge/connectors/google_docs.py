@@ -19,7 +19,7 @@ FIELDS = "id,name,mimeType,modifiedTime,webViewLink,trashed,parents"
 MOST_FOLDERS = 2000
 ALL_DRIVES = (("supportsAllDrives", "true"), ("includeItemsFromAllDrives", "true"))
 # Pictures come along in the text, as lines of base64.
-_PICTURE = re.compile(r"^\[image\d+\]: <data:[^>]*>\s*$|!\[\]\[image\d+\]", re.MULTILINE)
+_PICTURE = re.compile(r"^\[image\d+\]: <data:[^>\n]*>\s*$|!\[\]\[image\d+\]", re.MULTILINE)
 
 
 class GoogleDocsSettings(RemoteSettings, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_file, write_document
 from gateway.knowledge.remote.fetch import AGENT, GONE, Fetcher, FetchFailed, Reply
-from gateway.knowledge.remote.robots import Robots
+from gateway.knowledge.remote.robots import Robots, is_elsewhere
 from gateway.knowledge.remote.shapes import attributes_of, fetching
 from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
 from gateway.knowledge.settings import RemoteSettings
@@ -74,7 +74,7 @@ class WebsiteConnector:
             return
         for line in faults:
             yield Fault(line)
-        wanted = self._wanted(named, robots)
+        wanted = await asyncio.to_thread(self._wanted, named, robots)
         for url in [url for url in known.pages if url not in wanted]:
             del known.pages[url]
             yield Removal(url)
@@ -89,7 +89,7 @@ class WebsiteConnector:
             page = known.pages.get(url)
             if page is not None and changed and page.changed == changed:
                 continue
-            change = await self._read(fetcher, url, changed, known)
+            change = await self._read(fetcher, url, changed, known, wanted)
             if change is None:
                 continue
             yield change
@@ -127,7 +127,7 @@ class WebsiteConnector:
             # A sitemap that fails hides pages, and a hidden page must not look like one that is gone.
             reply = await fetcher.get(place, most_bytes=MOST_SITEMAP_BYTES)
             try:
-                found = read_sitemap(reply.body)
+                found = await asyncio.to_thread(read_sitemap, reply.body)
             except UnreadableSitemap as fault:
                 raise FetchFailed(f"{place}: no sitemap can be read: {fault}.") from None
             pages |= found.pages
@@ -149,7 +149,9 @@ class WebsiteConnector:
         is_meant = not include or any(fnmatch.fnmatchcase(parts.path, glob) for glob in include)
         return is_meant and not any(fnmatch.fnmatchcase(parts.path, glob) for glob in exclude) and robots.allows(path)
 
-    async def _read(self, fetcher: Fetcher, url: str, changed: str, known: _Cursor) -> Change | None:
+    async def _read(
+        self, fetcher: Fetcher, url: str, changed: str, known: _Cursor, wanted: dict[str, str]
+    ) -> Change | None:
         """What to tell of a page, None when it is as it was. Notes in `known` how it is now."""
         before = known.pages.get(url, _Page())
         headers = {"if-none-match": before.etag} if before.etag else {}
@@ -159,7 +161,7 @@ class WebsiteConnector:
             reply = await fetcher.get(url, headers=headers, taken=GONE | {304}, most_bytes=self._settings.page_bytes)
         except FetchFailed as fault:
             return Fault(fault.line, url, fault.retry_after_seconds)
-        if reply.status in GONE:
+        if reply.status in GONE or (reply.status != 304 and is_elsewhere(url, reply, wanted)):
             return Removal(url) if known.pages.pop(url, None) is not None else None
         if reply.status == 304:
             known.pages[url] = _Page(changed, before.etag, before.modified)

@@ -1,5 +1,6 @@
 """A Zendesk help centre: the published articles of one locale."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -113,17 +114,17 @@ class _Listing:
 
     def _found(self, article: _Article) -> Found:
         async def read() -> Document | Fault | None:
-            return self._document(article)
+            return await self._document(article)
 
         return Found(str(article.id), article.updated_at, read)
 
-    def _document(self, article: _Article) -> Document | None:
+    async def _document(self, article: _Article) -> Document | None:
         if article.draft or not (article.body or "").strip():
             return None
         is_restricted = article.user_segment_id is not None or bool(article.user_segment_ids)
         if is_restricted and not self._restricted.takes(str(article.id)):
             return None
-        page = read_html(str(article.id), article.body or "", article.html_url)
+        page = await asyncio.to_thread(read_html, str(article.id), article.body or "", article.html_url)
         return write_document(
             page.id,
             article.title or page.title,

@@ -1,5 +1,6 @@
 """Solved tickets of Zendesk, by its incremental export."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -131,7 +132,9 @@ class ZendeskTicketsConnector:
             source="zendesk_tickets", updated_at=ticket.updated_at, labels=", ".join(sorted(ticket.tags))
         )
         url = f"{self._settings.path}/agent/tickets/{ticket.id}"
-        return write_ticket(str(ticket.id), ticket.subject or "", ticket.description or "", answers, url, told)
+        return await asyncio.to_thread(
+            write_ticket, str(ticket.id), ticket.subject or "", ticket.description or "", answers, url, told
+        )
 
 
 def _read_cursor(cursor: str | None) -> _Cursor:

@@ -6,8 +6,6 @@ from bs4 import BeautifulSoup, Tag
 
 from gateway.knowledge.document import read_html
 
-_PLAIN_BODY = re.compile(r"<ac:plain-text-body>\s*<!\[CDATA\[(.*?)\]\]>\s*</ac:plain-text-body>", re.DOTALL)
-_LINK_BODY = re.compile(r"<ac:plain-text-link-body>\s*<!\[CDATA\[(.*?)\]\]>\s*</ac:plain-text-link-body>", re.DOTALL)
 # Macros that show what stands elsewhere, or move things about: no words of this page.
 _EMPTY_MACROS = frozenset(
     {"toc", "children", "recently-updated", "attachments", "anchor", "pagetree", "contentbylabel"}
@@ -17,10 +15,9 @@ _BOXES = frozenset({"info", "note", "tip", "warning", "panel"})
 
 def read_storage(identity: str, body: str) -> str:
     """The page as Markdown; an element that is not known gives what words stand in it. Never raises for bad markup."""
-    # A parser of HTML takes CDATA for a comment, and the code in it would be lost.
-    text = _PLAIN_BODY.sub(lambda found: f"<pre>{_escaped(found[1])}</pre>", body)
-    text = _LINK_BODY.sub(lambda found: _escaped(found[1]), text)
-    soup = BeautifulSoup(text, "html.parser")
+    soup = BeautifulSoup(_without_cdata(body), "html.parser")
+    for tag in soup.find_all("ac:plain-text-body"):
+        tag.name = "pre"
     for macro in soup.find_all("ac:structured-macro"):
         _unwrap_macro(macro)
     for name in ("ac:parameter", "ac:image", "ac:emoticon", "ac:task-id", "ac:task-uuid", "ac:placeholder"):
@@ -64,6 +61,16 @@ def _name_link(link: Tag) -> None:
     page = link.find("ri:page")
     if isinstance(page, Tag) and page.get("ri:content-title"):
         link.append(str(page["ri:content-title"]))
+
+
+def _without_cdata(body: str) -> str:
+    """What stands in CDATA as plain text: a parser of HTML takes it for a comment, and code would be lost."""
+    head, *sections = body.split("<![CDATA[")
+    parts = [head]
+    for section in sections:
+        inside, _, after = section.partition("]]>")
+        parts += [_escaped(inside), after]
+    return "".join(parts)
 
 
 def _escaped(text: str) -> str:

@@ -114,7 +114,9 @@ async def walk(
 
 async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> AsyncIterator[Change | None]:
     started = wall()
-    is_resumed = known.seen is not None
+    may_be_stale = known.seen is not None
+    # What a pass in two parts met in the first may have gone before the second: the next one is whole again.
+    is_sure = not may_be_stale
     seen = dict.fromkeys(known.seen or ())
     token = known.page
     since_mark = 0
@@ -122,15 +124,17 @@ async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
         try:
             page = await listing.page(token, newest_first=False)
         except FetchFailed as failed:
-            if token is None or token != known.page or failed.status not in {400, 404, 410, 422}:
+            if not may_be_stale or failed.status not in {400, 404, 410, 422}:
                 raise
-            # A place to go on from that its owner no longer knows: begin again.
+            # A place to go on from, of an earlier pass, that its owner no longer knows: begin again.
             token = known.page = known.seen = None
-            seen = {}
+            seen, may_be_stale = {}, False
             continue
+        may_be_stale = False
         for found in page.found:
-            # Met again with another stamp, it was edited while we paged.
+            # Met again, it was edited while we paged; what it moved past us may be new and not met at all.
             is_known = _stamp(known, found) == found.stamp and (listing.is_dear or found.id in seen)
+            is_sure = is_sure and found.id not in seen
             seen[found.id] = None
             if not is_known:
                 yield await _told(known, found, wall())
@@ -147,8 +151,7 @@ async def _whole(listing: Listing, known: _Known, wall: Callable[[], float]) -> 
     async for change in _missed(listing, known, seen, wall):
         yield change
     known.page = known.seen = None
-    # What a pass in two parts met in the first may have gone before the second: the next one is whole again.
-    known.whole_at = started if listing.has_newest and not is_resumed else 0.0
+    known.whole_at = started if listing.has_newest and is_sure else 0.0
 
 
 async def _missed(

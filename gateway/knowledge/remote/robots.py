@@ -1,7 +1,15 @@
-"""robots.txt (RFC 9309): what a site asks a crawler to leave alone."""
+"""What a site asks a crawler to leave alone: robots.txt (RFC 9309), and what a page says of itself."""
 
 import re
-from urllib.parse import unquote
+from collections.abc import Container
+from urllib.parse import unquote, urljoin
+
+from gateway.knowledge.remote.fetch import Reply
+from gateway.knowledge.remote.sitemap import canonical
+
+MOST_HEAD = 64 * 1024
+_TAG = re.compile(r"<(?:meta|link)\s[^<>]{1,2000}>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"([a-zA-Z-]{1,40})\s{0,5}=\s{0,5}(\"[^\"]{0,2000}\"|'[^']{0,2000}'|[^\s\"'>]{1,2000})")
 
 Rule = tuple[str, bool]
 
@@ -21,6 +29,26 @@ class Robots:
         target = unquote(path)
         fitting = [(len(pattern), allowed) for pattern, allowed in self._rules if _fits(pattern, target)]
         return max(fitting)[1] if fitting else True
+
+
+def is_elsewhere(url: str, reply: Reply, wanted: Container[str]) -> bool:
+    """Whether a page says that it is not to be found, or that another page that is wanted is the real one."""
+    if "noindex" in reply.headers.get("x-robots-tag", "").lower():
+        return True
+    if "html" not in reply.headers.get("content-type", "html"):
+        return False
+    head = reply.body[:MOST_HEAD].decode("utf-8", errors="replace")
+    for tag in _TAG.findall(head):
+        told = {name.lower(): value.strip("\"' ") for name, value in _ATTRIBUTE.findall(tag)}
+        if told.get("name", "").lower() == "robots" and "noindex" in told.get("content", "").lower():
+            return True
+        if told.get("rel", "").lower() == "canonical" and told.get("href"):
+            try:
+                real = canonical(urljoin(url, told["href"]))
+            except ValueError:
+                continue
+            return real != url and real in wanted
+    return False
 
 
 def _groups(text: str) -> list[tuple[list[str], list[Rule]]]:
@@ -49,6 +77,18 @@ def _lines(text: str) -> list[tuple[str, str]]:
 
 
 def _fits(pattern: str, path: str) -> bool:
-    is_whole = pattern.endswith("$")
-    parts = [re.escape(part) for part in pattern.removesuffix("$").split("*")]
-    return re.match("[^\n]*?".join(parts) + ("$" if is_whole else ""), path) is not None
+    """Whether a pattern with `*` and a closing `$` fits; part by part and never back, as its author may be hostile."""
+    first, *others = pattern.removesuffix("$").split("*")
+    if not path.startswith(first):
+        return False
+    at, last = len(first), ""
+    if pattern.endswith("$"):
+        if not others:
+            return at == len(path)
+        last = others.pop()
+    for part in others:
+        found = path.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(path) - at >= len(last) and path.endswith(last)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.knowledge.connectors.website import WebsiteConnector, WebsiteSettings
+from gateway.knowledge.remote.robots import Robots
 from tests.fakes.api_server import Answer, ApiServer, serving
 from tests.fakes.asking import QUICK, a_pass
 from tests.fakes.places.website_place import WebsitePlace
@@ -176,3 +177,46 @@ async def test_a_file_that_is_no_page_is_read_by_its_type(place: WebsitePlace, s
     assert told.documents[f"{server.url}/a"].title == "Title"
     assert f"{server.url}/b" not in told.documents
     assert any("is of a kind that is not read" in line for line in told.lines)
+
+
+async def test_a_page_that_is_not_to_be_found_or_stands_elsewhere_is_left_out(
+    place: WebsitePlace, server: ApiServer
+) -> None:
+    place.write({"a": "alpha", "b": "beta", "c": "gamma", "d": "delta", "e": "x"})
+    html = {"content-type": "text/html"}
+    place.more["/a"] = Answer(b"<meta content='NOINDEX, follow' name=robots><p>x", headers=html)
+    place.more["/b"] = Answer(b'<link href="/d#x" rel="canonical"><p>x', headers=html)
+    place.more["/c"] = Answer(b'<link rel="canonical" href="https://elsewhere.example.com/c"><p>kept', headers=html)
+    place.more["/e"] = Answer(b"x", headers=html | {"x-robots-tag": "noindex"})
+    told = await a_pass(website(server))
+    assert {url.removeprefix(server.url) for url in told.documents} == {"/c", "/d"}
+
+
+async def test_of_a_page_that_says_which_part_is_its_own_only_that_is_taken(
+    place: WebsitePlace, server: ApiServer
+) -> None:
+    place.write({"a": "x"})
+    page = b"<title>T</title><header>Shop Cart</header><aside>news</aside><main><h1>Hours</h1><p>9 to 5</main>"
+    place.more["/a"] = Answer(page, headers={"content-type": "text/html"})
+    (document,) = (await a_pass(website(server))).documents.values()
+    assert (document.title, document.text) == ("T", "# Hours\n\n9 to 5")
+
+
+def test_patterns_of_robots_fit_as_the_standard_says() -> None:
+    for pattern, path, fits in (
+        ("/fish", "/fish.html", True),
+        ("/fish*", "/fishheads/y", True),
+        ("/fish/", "/fish", False),
+        ("/*.php", "/folder/file.php?x=1", True),
+        ("/*.php$", "/file.php?x=1", False),
+        ("/*.php$", "/a.php/b.php", True),
+        ("/fish*.php", "/fishheads/catfish.php", True),
+        ("/fish*.php", "/Fish.PHP", False),
+        ("/a$", "/a", True),
+        ("/a$", "/ab", False),
+        ("/*a*b$", "/ab", True),
+        ("/*ab$", "/ab/b", False),
+        ("/ab*b$", "/ab", False),
+        ("/" + "*a" * 60 + "b", "/" + "a" * 5000, False),
+    ):
+        assert Robots(f"User-agent: *\nDisallow: {pattern}", "x").allows(path) is not fits, (pattern, path)

@@ -178,6 +178,28 @@ async def test_a_long_wait_is_the_next_passs_and_what_came_before_is_kept(
     assert len(server.asked) == 1
 
 
+async def test_a_place_to_go_on_from_that_is_not_known_any_more_begins_again(
+    place: ZendeskPlace, server: ApiServer
+) -> None:
+    place.page_size = 100
+    place.write({f"d{number}": "text" for number in range(250)})
+    first = await a_pass(connector(server))
+    mark = next(change for change in first.changes if isinstance(change, Mark))
+    stale: list[str] = []
+
+    def forget(asked: Asked) -> None:
+        if asked.one("page[after]") and not stale:
+            stale.append("x")
+            server.first = [in_json({"error": "InvalidPaginationParameter"}, 400)]
+
+    server.before = forget
+    told = await a_pass(connector(server), mark.cursor)
+    assert (len(told.documents), told.removals, bool(told.cursor)) == (150, [], True)
+    always = [in_json({"error": "InvalidPaginationParameter"}, 400)]
+    server.before = lambda asked: server.first.extend(always if asked.one("page[after]") else [])
+    assert (await a_pass(connector(server), mark.cursor)).cursor is None
+
+
 @pytest.mark.parametrize("body", ["<p", "<div>" * 3000 + "fact", "<![if x]>fact<![endif]>", "<p>\x00fact"])
 async def test_bad_html_stops_no_pass(place: ZendeskPlace, server: ApiServer, body: str) -> None:
     place.write({"a": "alpha", "b": "beta"})
