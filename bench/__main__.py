@@ -24,6 +24,8 @@ FIGURES = (
     "growth",
     "workers",
     "rag",
+    "retrieval",
+    "freshness",
     "embed",
     "decide",
     "routing",
@@ -97,7 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("figures", nargs="*", metavar="figure", help=f"from {', '.join(FIGURES)}; none is all")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one turn of load")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each system")
-    parser.add_argument("--data", type=Path, help="a folder with scifact/, for the figure `rag`")
+    parser.add_argument("--data", type=Path, help="a folder with scifact/, for the figures `rag` and `retrieval`")
     found = parser.parse_args()
     unknown = [name for name in found.figures if name not in FIGURES]
     if unknown:

@@ -52,7 +52,7 @@ def write_policies(
     collections: Mapping[str, Path] | None = None,
     teams: Sequence[str] = ("bench",),
 ) -> Path:
-    """A policies folder. upstreams: base URLs of `plain` and `stream`. collections: a JSONL file each.
+    """A policies folder. upstreams: base URLs of `plain` and `stream`. collections: a folder or a JSONL file each.
 
     JSON is YAML: what is written here needs no care for quotes.
     """
@@ -70,7 +70,7 @@ def write_policies(
             "collections": {
                 name: {
                     "title": name,
-                    "sources": [{"kind": "jsonl", "path": str(path)}],
+                    "sources": [{"kind": "folder" if path.is_dir() else "jsonl", "path": str(path)}],
                     "teams": ["*"],
                     "model": PLAIN_MODEL,
                 }

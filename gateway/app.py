@@ -159,7 +159,10 @@ class Gateway:
         def embedder() -> str | None:
             return self.loaded.rulebook.knowledge.vector_stores.embedder
 
-        return Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, self.clock)
+        made = Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, self.clock)
+        self.library.look_up = made.look_up
+        self.charges.maker_of = self.library.maker_of
+        return made
 
     def application(self) -> Litestar:
         """The ASGI application; its lifespan starts and stops everything."""

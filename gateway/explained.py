@@ -4,8 +4,8 @@ import msgspec
 
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Decision
-from gateway.core.errors import GatewayError
-from gateway.core.facts import Facts
+from gateway.core.errors import GatewayError, KnowledgeUnavailable
+from gateway.core.facts import Facts, KnowledgeSignal, NeedsKnowledge
 from gateway.ledger.records import DecisionRecord
 from gateway.paths.lookups import LookUps
 from gateway.policy.decide import Policy, decide_seen
@@ -20,11 +20,24 @@ async def decide_looking(
 ) -> tuple[Decision, Facts]:
     """The decision, and the facts it stands on. Nothing is looked up before a rule asks for it.
 
-    Raises ModelNotFound (404), KnowledgeUnavailable (503).
+    A rule that says who answers while sources cannot be searched holds then as if they had been found; without one
+    nothing can be decided. Raises ModelNotFound (404), KnowledgeUnavailable (503).
     """
     seen = policy.seen(call, principal, facts)
+    away: KnowledgeUnavailable | None = None
     while not isinstance(found := decide_seen(policy, seen, decision_id, principal), Decision):
-        seen.facts = await lookups.answered(found, call, principal, seen.facts)
+        try:
+            seen.facts = await lookups.answered(found, call, principal, seen.facts)
+        except KnowledgeUnavailable as fault:
+            if not isinstance(found, NeedsKnowledge):
+                raise
+            away = fault
+            nothing = KnowledgeSignal(1.0, is_away=True)
+            seen.facts = msgspec.structs.replace(
+                seen.facts, knowledge=(*seen.facts.knowledge, (found.collections, nothing))
+            )
+    if away is not None and not (found.arms and found.arm.terms is not None and found.arm.terms.store_down):
+        raise away
     return found, seen.facts
 
 

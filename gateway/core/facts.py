@@ -34,6 +34,7 @@ class KnowledgeSignal(Value, frozen=True):
 
     evidence: for each collection named numbers that the policy's weights turn into a score; the best one counts.
     None when the score was given by hand. embedder: whose vectors took part; "" when words alone were compared.
+    is_away: nobody could look; the score is then taken to be 1 for a rule that says who answers meanwhile.
     """
 
     score: float
@@ -41,6 +42,7 @@ class KnowledgeSignal(Value, frozen=True):
     version: str = ""
     evidence: tuple[tuple[str, Evidence], ...] | None = None
     embedder: str = ""
+    is_away: bool = False
 
 
 class TaskSignal(Value, frozen=True):

@@ -4,6 +4,10 @@ import itertools
 import os
 import time
 
+# How ids of vector stores begin: collections that callers made over the API.
+VECTOR_STORE = "vs"
+MADE = f"{VECTOR_STORE}_"
+
 # Drawn once a process: drawing anew for each id took a twelfth of a call's time. Ids name things, they open nothing.
 _PROCESS = os.urandom(5).hex()
 _count = itertools.count(int.from_bytes(os.urandom(3), "big"))

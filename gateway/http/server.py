@@ -11,8 +11,9 @@ from litestar.openapi import OpenAPIConfig
 
 from gateway import __version__
 from gateway.beside import Beside
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotReady, RouteNotFound
 from gateway.core.ids import new_id
+from gateway.db.away import RETRY_SECONDS, is_away
 from gateway.http.access import authorize, require_listed
 from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
@@ -98,5 +99,8 @@ def _detail(fault: HTTPException) -> str:
 
 
 def _fault(request: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
+    if is_away(fault):
+        log.warning("database_away", extra={"fields": {"path": request.url.path, "error": type(fault).__name__}})
+        return _told(request, NotReady("The database does not answer.", retry_after_seconds=RETRY_SECONDS))
     log.error("request_failed", extra={"fields": {"path": request.url.path}}, exc_info=fault)
     return _told(request, GatewayError("The gateway failed; its log has the reason."))

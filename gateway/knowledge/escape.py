@@ -1,24 +1,29 @@
 """Text of documents made harmless inside a block: it stays readable, and cannot end the block."""
 
 import re
+import unicodedata
 
-# The tags of the block, in whatever brackets, case, spacing or invisible letters a document writes them.
-_JUNK = (
-    r"[\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    r"\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*"
-)
-_WIDE = {"s": "sｓѕ", "o": "oｏоο", "u": "uｕ", "r": "rｒ", "c": "cｃсϲ", "e": "eｅе"}  # noqa: RUF001 - look-alikes
-_NAME = _JUNK.join(f"[{letters}{letters.upper()}]" for letters in (_WIDE[letter] for letter in "source"))
-_FENCE = re.compile(rf"[<＜﹤‹〈⟨˂](?={_JUNK}[/／∕⁄]?{_JUNK}{_NAME})")  # noqa: RUF001 - look-alikes
+# What a lenient reader takes for the bracket of a tag.
+_BRACKET = re.compile("[<＜﹤‹〈〈⟨˂ᐸ❮❬⧼⦑]")  # noqa: RUF001 - look-alikes
+_NAME = "source"
+# Letters that look like those of the name and are not made plain by NFKC.
+_WRITTEN = {"s": "ѕꜱƨ", "o": "оοօ๐〇0ᴏ", "u": "υսᴜ", "r": "гʀᴦⲅ", "c": "сϲᴄ", "e": "еєҽ℮εᴇ", "/": "∕⁄⧸╱⟋"}  # noqa: RUF001 - look-alikes
+_LOOK_ALIKE = str.maketrans({letter: plain for plain, letters in _WRITTEN.items() for letter in letters})
+_FAR = 60  # How far behind a bracket its name is looked for, invisible letters and all.
 # Marks that chat templates of open models read as the start or end of a turn.
 _TEMPLATE = re.compile(
-    r"<(?=\|)|<(?=/?(?:s|system|user|assistant|start_of_turn|end_of_turn)>)|\[(?=/?INST\])|<(?=<?/?SYS>>)",
+    r"[<＜](?=[|｜¦])"  # noqa: RUF001 - look-alikes
+    r"|<(?=/?(?:s|bos|eos|pad|unk|system|developer|user|assistant|tool|function|think|tool_call|tool_calls|tool_response"
+    r"|function_calls?|start_of_turn|end_of_turn|start_of_image|im_start|im_end)\s*>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])|<(?=<?/?SYS>>)",
     re.IGNORECASE,
 )
 # Invisible letters that spell instructions (U+E0000), bidirectional overrides, and control characters.
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_UNREAD = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cn"})
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5")
 _SPACE = re.compile(r"\s+")
 
 MOST_LABEL_CHARACTERS = 200
@@ -32,7 +37,21 @@ def escape_text(text: str, delimiter: str) -> str:
     while delimiter in seen:
         seen = seen.replace(delimiter, "")
     seen = _TEMPLATE.sub(lambda found: "&lt;" if found[0] == "<" else "&#91;", seen)
-    return _FENCE.sub("&lt;", seen)
+    return _BRACKET.sub(lambda found: "&lt;" if _names_a_tag(seen, found.end()) else found[0], seen)
+
+
+def _names_a_tag(text: str, at: int) -> bool:
+    """Whether what stands here reads as the name of the block's tags, however it is written."""
+    read = ""
+    for character in text[at : at + _FAR]:
+        for plain in unicodedata.normalize("NFKD", character).casefold():
+            # Spaces, marks above letters, and what cannot be seen; hyphens that are only sometimes seen among it.
+            if plain.isspace() or unicodedata.category(plain) in _UNREAD or plain in _FILLERS:
+                continue
+            read += plain.translate(_LOOK_ALIKE)
+        if len(read) > len(_NAME):
+            break
+    return read.lstrip("/").startswith(_NAME)
 
 
 def escape_label(text: str, delimiter: str) -> str:

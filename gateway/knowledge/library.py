@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.core.ids import MADE
 from gateway.knowledge.chunks import Chunking, cut
 from gateway.knowledge.document import Document
 from gateway.knowledge.embedders.remembered import Remembered
@@ -20,7 +21,7 @@ from gateway.knowledge.stores import Entry, Kept, Listing, Store
 from gateway.knowledge.sync import Passes
 from gateway.knowledge.workers import Workers
 
-RESCAN_TICKS = 100  # Half a minute of 0.3 s ticks: the longest that an event the system lost stays lost.
+LookUp = Callable[[str], Awaitable[CollectionSettings | None]]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Library:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
         self._made: dict[str, CollectionSettings] = {}
+        # Asked for a collection that is named like one that a caller made; None where there are none.
+        self.look_up: LookUp | None = None
         self._searching = Searching(store, embedders, build)
         self._probing = self._searching.probing
         self._booked = booked
@@ -76,6 +79,7 @@ class Library:
         no more is no longer found, and its documents stay in the store: an undone edit costs nothing.
         """
         self._collections = {collection.name: collection for collection in collections}
+        self._made.clear()  # Their embedder is the settings' affair too; they are looked up again.
         if embedders is not None:
             self._probing.embedders = dict(embedders)
         self._passes.replace(self._collections)
@@ -157,9 +161,24 @@ class Library:
         """
         if self._closed:
             raise KnowledgeUnavailable("The knowledge library is closed.")
+        collections = tuple(collections)
+        await self._learn(collections)
         permitted = self._permitted(collections, team)
         to_book = booked or self._booked
         return await self._searching.measure(turn, talk, team, permitted, to_book, local_only=local_only)
+
+    async def _learn(self, collections: Iterable[str]) -> None:
+        """Has collections looked up that are named like those that callers make, and that this process has not met."""
+        for name in collections:
+            if name.startswith(MADE) and self.look_up is not None and self._found_settings(name) is None:
+                settings = await self.look_up(name)
+                if settings is not None:
+                    self.know(settings)
+
+    def maker_of(self, collection: str) -> str | None:
+        """The team that made a collection; None for one of the settings, and for one that is not known."""
+        settings = self._made.get(collection)
+        return settings.teams[0] if settings is not None and settings.teams else None
 
     def know(self, settings: CollectionSettings) -> None:
         """Makes a collection known that is not in the settings: one that a caller made, without sources of its own."""

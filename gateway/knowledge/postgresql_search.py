@@ -6,6 +6,7 @@ weights it is the sum of 1/k² over its occurrences. A word that more chunks hol
 would cost much: it is looked up only in the chunks that the question's other words and its vector have found.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -34,9 +35,11 @@ from gateway.knowledge.ranking import (
 from gateway.knowledge.stores import Ask, Probe
 from gateway.knowledge.words import question_words
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 MOST_COUNTED = 200_000
 CANDIDATES = 2_000
+# Some 2 ms of work; more of it waits for a thread, so that other calls do not wait for it.
+ROWS_ON_THE_LOOP = 20_000
 # BM25's usual constants, which FTS5 has too.
 K1, B = 1.2, 0.75
 _EVEN_SCALE = 1.64493406685  # What ts_rank divides by: the sum of 1/k² over all k.
@@ -142,7 +145,7 @@ class Searcher:
         postings = await self._all_postings(db, held, words)
         rare = [posting for posting in postings.values() if posting.holding is None]
         # Common words weigh as they are common, though nobody has looked where they stand.
-        evidence = weigh_words(list(postings.values()), held.chunks)
+        evidence = await _weigh(postings, held)
         near = await self._near(db, held, probe) if probe is not None else None
         if len(rare) < len(postings):
             best = evidence.ids[best_places(evidence.ids, evidence.strength, CANDIDATES)]
@@ -150,7 +153,7 @@ class Searcher:
             common = [word for word, posting in postings.items() if posting.holding is not None]
             for word, posting in (await self._postings_among(db, held, common, candidates)).items():
                 postings[word] = Posting(posting.ids, posting.frequency, postings[word].holding)
-            evidence = weigh_words(list(postings.values()), held.chunks)
+            evidence = await _weigh(postings, held)
         if near is None or probe is None:
             return evidence, None
         return evidence, await self._completed(db, probe, near, evidence)
@@ -265,6 +268,13 @@ class Searcher:
         order = np.argsort(ids, kind="stable")
         cosine = np.concatenate([near.cosine, found.cosine])[order]
         return VectorEvidence(ids[order], cosine, near.unrelated, near.neighbouring)
+
+
+async def _weigh(postings: dict[str, Posting], held: Held) -> WordEvidence:
+    found = list(postings.values())
+    if sum(len(posting.ids) for posting in found) <= ROWS_ON_THE_LOOP:
+        return weigh_words(found, held.chunks)
+    return await asyncio.to_thread(weigh_words, found, held.chunks)
 
 
 def _looked_up(text: str) -> tuple[str, ...]:

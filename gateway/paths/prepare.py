@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Decision
 from gateway.core.facts import Facts
@@ -11,6 +13,9 @@ from gateway.paths.lookups import LookUps
 from gateway.paths.rag_answer import prepare_rag
 from gateway.upstream.prepared import Prepared
 from gateway.upstream.upstreams import Upstream, Upstreams
+
+# What a reply says whose call could take no sources: it is in the middle of a tool call, or asks nothing in words.
+NOT_USED = ((b"x-gateway-knowledge", b"not-used"),)
 
 
 class Paths:
@@ -43,4 +48,5 @@ class Paths:
             return await prepare_rag(call, principal, decision, arm, facts, self.sources, may_ask_usage=asks)
         if arm.path == "fine_tuned":
             return prepare_fine_tuned(call, arm, may_ask_usage=asks)
-        return prepare_direct(call, arm, may_ask_usage=asks)
+        prepared = prepare_direct(call, arm, may_ask_usage=asks)
+        return msgspec.structs.replace(prepared, headers=NOT_USED) if arm.path == "rag" else prepared

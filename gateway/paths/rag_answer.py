@@ -67,6 +67,8 @@ class RagAnswer:
     async def prepared(self) -> Prepared:
         """The request for the arm with its sources; see `prepare_rag`."""
         known = self._facts.signal(self.arm.collections)
+        if known is not None and known.is_away:
+            raise KnowledgeUnavailable("The sources could not be searched.")
         signal = known or await self._sources.find(self.call, self.principal, self.arm.collections)
         self._version = signal.version
         context = self._context(signal, 1)

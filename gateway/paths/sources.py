@@ -12,6 +12,7 @@ from gateway.knowledge.cite import CitationScanner, Marker
 from gateway.knowledge.context import Source
 from gateway.knowledge.grounding import support
 from gateway.knowledge.judge import judge_messages
+from gateway.wire.rewrite import own_search_id
 
 Json = dict[str, Any]
 # What counts as borne where a rule says nothing of it; see docs/decisions/0020-grounding.md.
@@ -86,7 +87,7 @@ class CitedSources:
         self._cited: set[int] = set()
         self._heard: list[Heard] = []
         self._search = search or Searched()
-        self._item_id = "fs_" + decision_id.removeprefix("dec_")
+        self._item_id = own_search_id(decision_id)
         self._gap = gap
         self._low = low
         self._measured: tuple[int, Support] | None = None

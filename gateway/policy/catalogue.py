@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.core.decision import Arm, Grounding, OnNoMatch, Path, RagTerms
 from gateway.core.errors import ModelNotFound
+from gateway.core.ids import MADE
 from gateway.core.values import Value
 from gateway.policy.knowledge_file import KnowledgeFile
 from gateway.policy.models_file import LineEntry, ModelsFile, SuccessorEntry, VersionEntry
@@ -215,13 +216,16 @@ class Catalogue:
 
     def _collection(self, collection: str, team: str, today: date, way: Way) -> Resolved:
         entry = self.knowledge.collections.get(collection)
-        # A collection that the team may not read must look like one that does not exist.
-        if entry is None or not self.readable(collection, team):
+        made = self.knowledge.vector_stores if collection.startswith(MADE) else None
+        # A collection that the team may not read must look like one that does not exist; who may read one that a
+        # caller made only the library knows.
+        if made is None and not self.readable(collection, team):
             raise _no_model(COLLECTION + collection)
-        model = way.model or entry.model
+        model = way.model or (entry.model if entry is not None else made.model if made is not None else None)
         if model is None:
             raise ModelNotFound(
-                f"Collection {collection!r} names no model to answer with. Add `model:` in policies/knowledge.yaml.",
+                f"Collection {collection!r} names no model to answer with. Add `model:` in policies/knowledge.yaml"
+                f"{'' if made is None else ', under `vector_stores:`'}.",
                 param="model",
             )
         resolved = self._answering(self.meant(model), today, team)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.decision import Arm, Decision, SignalScore
+from gateway.core.decision import Arm, Decision, RagTerms, SignalScore
 from gateway.core.errors import GatewayError
 from gateway.policy.condition import Part
 from gateway.policy.decide import Policy, decide_seen
@@ -15,7 +15,7 @@ from gateway.policy.written_call import CallEntry, TestEntry
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A decision as people and `--json` read it."""
+    """A decision as people and `--json` read it. without_sources: what its rule says of answers from documents."""
 
     decision: str
     rule: str
@@ -25,6 +25,7 @@ class Explained(msgspec.Struct, frozen=True):
     line: str | None
     version: int | None
     collections: list[str]
+    without_sources: list[str]
     fallbacks: list[str]
     shadow: str | None
     refusal: str | None
@@ -46,6 +47,7 @@ def explain(policy: Policy, decision: Decision, seen: Seen) -> Explained:
         line=arm.line if arm else None,
         version=arm.version if arm else None,
         collections=list(arm.collections) if arm else [],
+        without_sources=terms_told(arm) if arm and arm.path == "rag" else [],
         fallbacks=[arm_name(other) for other in decision.arms[1:]],
         shadow=arm_name(decision.shadow.arm) if decision.shadow else None,
         refusal=decision.refusal,
@@ -72,6 +74,22 @@ def explain_entry(policy: Policy, entry: CallEntry, now: float) -> Explained:
 def arm_name(arm: Arm) -> str:
     """An arm in a word or two: `fine_tuned:support-tone@v2`, `rag:gpt-4.1-mini`."""
     return f"{arm.path}:{arm.line}@v{arm.version}" if arm.line else f"{arm.path}:{arm.model}"
+
+
+def terms_told(arm: Arm) -> list[str]:
+    """What becomes of a call on the path rag that finds nothing, cannot look, or gets an answer from elsewhere."""
+    terms = arm.terms or RagTerms()
+    answers = arm.on_no_match in {"abstain", "clarify"}
+    told = [f"on_no_match: {arm.on_no_match}" + (f" ({terms.no_match_reply})" if answers else "")]
+    down = "error" if terms.store_down is None else f"fallback_model ({arm_name(terms.store_down)})"
+    told.append(f"on_store_down: {down}")
+    wanted = terms.grounding
+    if wanted is not None:
+        least = "" if wanted.least is None else f"least {wanted.least:g}, "
+        told.append(f"grounding: {least}numbers {wanted.numbers}, {wanted.action}")
+    if terms.judge is not None:
+        told.append(f"judge: {arm_name(terms.judge)} for {terms.judge_share:.0%}")
+    return told
 
 
 def steps_told(policy: Policy, decision: Decision, seen: Seen) -> list[dict[str, Any]]:

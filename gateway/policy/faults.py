@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.core.document import Document, Place
+from gateway.core.ids import MADE
 from gateway.policy.catalogue import AUTO, Catalogue
 from gateway.policy.knowledge_file import KnowledgeFile, UpstreamEmbedderEntry
 from gateway.policy.models_file import ModelsFile, SuccessorEntry
@@ -32,7 +33,8 @@ class Named:
 
     def collection(self, name: str) -> bool:
         """Whether it is, or may be, a collection."""
-        return name in self._catalogue.knowledge.collections or self._knowledge.about(name)
+        is_made = name.startswith(MADE)  # Over the API: whether it exists is not the files' affair.
+        return is_made or name in self._catalogue.knowledge.collections or self._knowledge.about(name)
 
     def embedder(self, name: str) -> bool:
         """Whether it is, or may be, an embedder."""

@@ -66,9 +66,13 @@ EmbedderEntry = Annotated[
 
 
 class VectorStoresEntry(Written):
-    """What holds for vector stores that callers make. embedder: a name from `embedders`; without one words alone."""
+    """What holds for vector stores that callers make over the API.
+
+    embedder: a name from `embedders`; without one words alone. model: what answers a caller who asks for `kb/<id>`.
+    """
 
     embedder: str | None = None
+    model: str | None = None
 
 
 class KnowledgeFile(Written):

@@ -9,6 +9,7 @@ depends_on = None
 
 # Vectors are not here: their tables are made when the first embedder needs one, so that a server without pgvector
 # migrates too. English stems without stop-words: which words are worth looking up is the gateway's own list.
+# A chunk's words stay in its row: each match is counted in them, and most of a search went into fetching them.
 STATEMENTS = """
 CREATE TEXT SEARCH DICTIONARY knowledge_stems (TEMPLATE = snowball, LANGUAGE = porter);
 CREATE TEXT SEARCH CONFIGURATION knowledge_words (PARSER = pg_catalog."default");
@@ -60,7 +61,8 @@ CREATE TABLE knowledge_chunks (
     hash text NOT NULL,
     tokens integer NOT NULL,
     length integer NOT NULL,
-    words tsvector NOT NULL);
+    words tsvector NOT NULL)
+    WITH (toast_tuple_target = 8160);
 CREATE INDEX knowledge_chunks_document ON knowledge_chunks (document);
 CREATE INDEX knowledge_chunks_collection ON knowledge_chunks (collection, id);
 CREATE INDEX knowledge_chunks_words ON knowledge_chunks USING gin (words) WITH (gin_pending_list_limit = 256);

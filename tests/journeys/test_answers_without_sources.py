@@ -105,6 +105,23 @@ async def test_who_answers_while_the_store_is_down_says_so(tmp_path: Path) -> No
         assert it.asked[0]["messages"] == [{"role": "user", "content": FOUND}]
 
 
+@pytest.mark.parametrize("falls_back", [True, False])
+async def test_a_rule_that_asks_what_a_collection_holds_says_who_answers_while_nobody_can_look(
+    tmp_path: Path,
+    falls_back: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    asks = "when: {model: [auto], knowledge: {collections: [help]}}"
+    more = ", on_store_down: fallback_model, fallback_model: spare" if falls_back else ""
+    rules = f"{{{USE}{more}}}\n    {asks}\n  - name: other\n    use: {{path: direct, model: gpt-4.1}}"
+    async with answering_gateway(tmp_path, rules) as it:
+        await it.gateway.library.close()
+        status, _, headers = await it.post(FOUND, "From memory.")
+        if falls_back:
+            assert (status, it.asked[0]["model"], headers["x-gateway-knowledge"]) == (200, "spare", "unavailable")
+        else:
+            assert (status, it.asked) == (503, [])
+
+
 GOOD = "A refund to a credit card takes five business days [1]."
 BAD = "Penguins usually migrate towards Antarctica during winter [1]."
 

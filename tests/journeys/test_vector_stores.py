@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 from openai.types import VectorStore
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.fakes.running_gateway import RunningGateway
 
@@ -227,6 +228,27 @@ class TestVectorStores:
         assert "refund" in hits[0].content[0].text.lower()
         with pytest.raises(openai.BadRequestError, match=r"knowledge\.yaml"):
             client.vector_stores.delete("help-centre")
+
+    def test_documents_of_a_collection_are_files(self, client: openai.OpenAI) -> None:
+        listed = list(client.vector_stores.files.list("help-centre", limit=2))
+        assert len(listed) == client.vector_stores.retrieve("help-centre").file_counts.completed
+        assert len({one.id for one in listed}) == len(listed)
+        one = client.vector_stores.files.retrieve(listed[0].id, vector_store_id="help-centre")
+        assert one == listed[0]
+        hit = client.vector_stores.search("help-centre", query="How long do refunds take?").data[0]
+        content = list(client.vector_stores.files.content(hit.file_id, vector_store_id="help-centre"))
+        assert "refund" in (content[0].text or "").lower()
+        with pytest.raises(openai.NotFoundError):
+            client.vector_stores.files.retrieve("nothing.md", vector_store_id="help-centre")
+
+    def test_a_store_answers_as_a_model(self, gateway: RunningGateway, store: VectorStore) -> None:
+        client = gateway.client()
+        client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("quokka.md", QUOKKAS))
+        asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where does the quokka live?"}]
+        reply = client.chat.completions.create(model=f"kb/{store.id}", messages=asked)
+        assert "Rottnest" in (reply.choices[0].message.content or "")
+        other = gateway.client("other").chat.completions.create(model=f"kb/{store.id}", messages=asked)
+        assert "Rottnest" not in (other.choices[0].message.content or "")
 
     def test_a_cancelled_batch_loads_no_more(self, client: openai.OpenAI, store: VectorStore) -> None:
         files = [client.files.create(file=(f"{n}.md", QUOKKAS), purpose="assistants").id for n in range(3)]

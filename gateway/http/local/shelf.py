@@ -6,11 +6,12 @@ from typing import Any
 
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
+from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.http.local.files import Files
 from gateway.http.local.search import Embedded, Search
-from gateway.http.local.surface import Local
+from gateway.http.local.surface import KEPT, Local
 from gateway.http.local.vector_stores import Stores
 from gateway.identity.keys import KeyRing
 from gateway.knowledge.library import Library
@@ -49,15 +50,23 @@ class Shelf:
 
     async def searchable(self, ids: tuple[str, ...], principal: Principal) -> tuple[str, ...]:
         """See Stores."""
-        return await self._stores.searchable(ids, principal)
+        with told_when_away(KEPT):
+            return await self._stores.searchable(ids, principal)
 
     async def contents(self, ids: tuple[str, ...], principal: Principal) -> dict[str, tuple[str, bytes]]:
         """See Files."""
-        return await self._files.contents(ids, principal)
+        with told_when_away(KEPT):
+            return await self._files.contents(ids, principal)
 
     def settings_of(self, store: VectorStore) -> CollectionSettings:
         """A vector store as the library searches it: for its own team alone."""
         return CollectionSettings(store.id, store.name, (), (store.team,), self._embedder())
+
+    async def look_up(self, identity: str) -> CollectionSettings | None:
+        """A vector store as the library searches it, or None."""
+        with told_when_away(KEPT):
+            store = await self.stores.find(identity)
+        return None if store is None or not store.team else self.settings_of(store)
 
     async def declare(self, collections: dict[str, str]) -> None:
         """Lists the collections of knowledge.yaml, by name with their titles, among the vector stores."""

@@ -8,6 +8,7 @@ from gateway.core.call import Headers, Inbound, Principal
 from gateway.core.clock import Clock
 from gateway.core.errors import MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
+from gateway.db.away import told_when_away
 from gateway.http.local.files import Files, no_file
 from gateway.http.local.replies import Json, file_object, store_object
 from gateway.http.local.search import Search
@@ -19,6 +20,7 @@ from gateway.relay import Caller
 
 # Requests below these are looked at here first.
 PREFIXES = ("/v1/files", "/v1/vector_stores")
+KEPT = "files and vector stores"
 METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -46,6 +48,12 @@ class Local:
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
         require_path(principal)
+        with told_when_away(KEPT):
+            return await self._answered(first, rest, inbound, principal, caller)
+
+    async def _answered(
+        self, first: str, rest: list[str], inbound: Inbound, principal: Principal, caller: Caller
+    ) -> bool:
         if first == "files":
             return await self._serve_files(rest, inbound, principal, caller)
         told = await self._of_stores(rest, inbound, principal)

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.core.ids import new_id
+from gateway.core.ids import VECTOR_STORE, new_id
 from gateway.core.page import Page, PageAsked
 from gateway.db.engine import Database
 from gateway.db.paging import page_of
@@ -31,7 +31,7 @@ class VectorStores:
         self, team: str, name: str, description: str, metadata: dict[str, str], expires_days: int | None
     ) -> VectorStore:
         """An empty one, under a fresh id."""
-        identity = new_id("vs")
+        identity = new_id(VECTOR_STORE)
         at = int(identity[3:15], 16) / 1000
         made = VectorStore(identity, team, name, description, tuple(metadata.items()), expires_days, at, at)
         async with self._database.session() as session:

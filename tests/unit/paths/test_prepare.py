@@ -25,7 +25,9 @@ from gateway.policy.models_file import UpstreamEntry
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.prepared import Prepared
 from gateway.upstream.upstreams import Upstreams
+from gateway.wire.answer import own_answer
 from tests.fakes.calls import DIRECT, NOON, SUPPORT, chat, decided, facts, hit, read
+from tests.fakes.injections import ATTEMPTS
 from tests.fakes.scripted_transport import ScriptedTransport
 
 RAG = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre",))
@@ -174,8 +176,76 @@ async def test_a_call_that_waits_for_a_tool_goes_on_without_sources() -> None:
     turns = [{"role": "user", "content": "Add."}, {"role": "tool", "tool_call_id": "1", "content": "3"}]
     shelf = Shelf(hit("Ten days."))
     call = chat(messages=turns)
-    assert (await Kitchen(shelf).prepare(call, RAG)).body == call.inbound.body
+    prepared = await Kitchen(shelf).prepare(call, RAG)
+    assert (prepared.body, prepared.headers) == (call.inbound.body, ((b"x-gateway-knowledge", b"not-used"),))
     assert shelf.asked == []
+
+
+SYSTEM = b'{"role": "system",\t"content": "Be\\u0020kind. \\ud83d\\ude00", "x": 1.0e2}'
+HISTORY = b'{ "content":"Zuf\xc3\xa4llig","role":"assistant" , "y":[ ]}'
+ASKED = b'{"role":"user","content":[{"type":"text","text":"How long?"}] }'
+
+
+@pytest.mark.parametrize(("path", "field"), [("/v1/chat/completions", b"messages"), ("/v1/responses", b"input")])
+async def test_system_prompt_and_history_keep_their_bytes(path: str, field: bytes) -> None:
+    """So that a provider's prompt cache stays warm."""
+    body = b'{"model":"gpt-4.1-mini", "temperature":1e0, "%b": [%b, %b,%b]}' % (field, SYSTEM, HISTORY, ASKED)
+    prepared = await Kitchen(Shelf(hit("Ten days."))).prepare(read(body, path), RAG)
+    before, question = prepared.body.split(b'{"role":"user","content":"Sources for')
+    assert before == b'{"model":"gpt-4.1-mini","temperature":1e0,"%b":[%b,%b,' % (field, SYSTEM, HISTORY)
+    assert question.endswith(b'"},' + ASKED + b"]}")
+
+
+async def test_a_document_changes_nothing_but_its_own_place() -> None:
+    """Whatever it holds: the rest of the request is what it would have been, to the byte."""
+    call = chat(messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}], tools=None)
+
+    async def around(text: str) -> tuple[bytes, bytes]:
+        body = (await Kitchen(Shelf(hit(text))).prepare(call, RAG)).body
+        sent = json.loads(body)["messages"]
+        assert [turn["role"] for turn in sent] == ["system", "user", "user"]
+        block = msgspec.json.encode(sent[1])
+        before, after = body.split(block)
+        return before, after
+
+    plain = await around("Ten days.")
+    for attempt in ATTEMPTS:
+        assert await around(attempt) == plain
+
+
+async def test_a_search_of_an_earlier_answer_goes_no_further() -> None:
+    """The official way to go on with a conversation hands all of the output back as input."""
+    shelf = Kitchen(Shelf(hit("Ten days.")))
+    first = await shelf.prepare(read({"model": "m", "input": "How long?"}, "/v1/responses"), RAG)
+    assert first.editor is not None
+    answer = own_answer(read({"model": "m", "input": "x"}, "/v1/responses"), "Ten days [1].", {})[1]
+    output = json.loads(first.editor.whole(answer))["output"]
+    theirs = {"type": "file_search_call", "id": "fs_68", "queries": ["fs_gateway_ is how ours begin"]}
+    items = [{"role": "user", "content": "How long?"}, *output, theirs, {"role": "user", "content": "Sure?"}]
+    call = read({"model": "m", "input": items}, "/v1/responses")
+    for arm in (RAG, DIRECT):
+        sent = json.loads((await shelf.prepare(call, arm)).body)["input"]
+        assert [item["id"] for item in sent if item.get("type") == "file_search_call"] == ["fs_68"]
+        assert output[1] in sent
+
+
+async def test_json_is_asked_for_without_markers_on_both_endpoints() -> None:
+    shapes: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": shape}})
+        for shape in ("json_object", "json_schema")
+    ]
+    shapes += [
+        ("/v1/responses", {"input": "x", "text": {"format": {"type": shape}}})
+        for shape in ("json_object", "json_schema")
+    ]
+    for path, fields in shapes:
+        prepared = await Kitchen(Shelf(hit("Ten days."))).prepare(read({"model": "m", **fields}, path), RAG)
+        assert b"Ten days." in prepared.body
+        assert b"like [1]" not in prepared.body
+        plain = await Kitchen(Shelf(hit("Ten days."))).prepare(
+            read({"model": "m"} | {k: v for k, v in fields.items() if k in {"messages", "input"}}, path), RAG
+        )
+        assert b"like [1]" in plain.body
 
 
 async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_alone() -> None:
