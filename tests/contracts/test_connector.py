@@ -348,6 +348,34 @@ class TestFolder:
         (root / "in.md").symlink_to(root / "real.md")
         assert set(told(await changes(self.connector(root), None))[0]) == {"real.md", "in.md"}
 
+    async def test_a_file_that_cannot_be_read_is_told_by_each_pass_until_it_can(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pdf").write_bytes(b"no pdf")
+        (tmp_path / "b.jsonl").write_text('{"id": 1, "text": "one"}\n{broken\n')
+        (tmp_path / "c.csv").write_text("plan,price\nPro,20\n")
+        (tmp_path / "d.py").write_text("x = 1")
+        for name in ("a.pdf", "b.jsonl", "c.csv"):
+            settle(tmp_path / name)
+        first = await changes(self.connector(tmp_path), None)
+        upserts, _, cursor = told(first)
+        assert upserts == {"b.jsonl#1": "one", "c.csv": "plan: Pro; price: 20"}
+        again = await changes(self.connector(tmp_path), cursor)
+        for found in (first, again):
+            lines = [change.line for change in found if isinstance(change, Fault)]
+            assert len(lines) == 2
+            assert "a.pdf: This PDF cannot be read" in lines[0]
+            assert "b.jsonl:2: " in lines[1]
+        (tmp_path / "a.pdf").unlink()
+        (tmp_path / "b.jsonl").write_text('{"id": 1, "text": "one"}\n')
+        settle(tmp_path / "b.jsonl")
+        mended = await changes(self.connector(tmp_path), told(again)[2])
+        assert not [change for change in mended if isinstance(change, Fault)]
+
+    async def test_source_code_is_read_where_it_is_named(self, tmp_path: Path) -> None:
+        for name in ("a.py", "b.png", "c.md"):
+            (tmp_path / name).write_text("words")
+        assert set(told(await changes(self.connector(tmp_path), None))[0]) == {"c.md"}
+        assert set(told(await changes(self.connector(tmp_path, "*"), None))[0]) == {"a.py", "c.md"}
+
     async def test_a_folder_in_place_of_a_file_is_a_fault_of_that_file_only(self, tmp_path: Path) -> None:
         (tmp_path / "a.md").mkdir()
         (tmp_path / "b.md").write_text("beta")

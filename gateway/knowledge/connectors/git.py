@@ -50,12 +50,16 @@ class GitSettings(SourceSettings, frozen=True, kw_only=True):
 
 
 class _Cursor(msgspec.Struct):
-    """commit: all of it is told, but for `waiting`, which is told next. ids: paths that are taken."""
+    """commit: all of it is told, but for `waiting`, which is told next. ids: paths that are taken.
+
+    faults: what was wrong with some of them, told again by each pass until they are other files.
+    """
 
     settings: str = ""
     commit: str = ""
     waiting: list[str] = []
     ids: list[str] = []
+    faults: dict[str, str] = {}
 
 
 class GitConnector:
@@ -95,8 +99,14 @@ class GitConnector:
             yield Removal(path)
         waiting = [path for path in sorted(files) if path in touched or path not in ids]
         known.commit = commit
+        known.faults = {path: line for path, line in known.faults.items() if path in ids and path not in waiting}
+        for path, line in known.faults.items():
+            yield Fault(line, path)
         for number, path in enumerate(waiting, 1):
-            yield await self._read(path, files[path])
+            change = await self._read(path, files[path])
+            if isinstance(change, Fault):
+                known.faults[path] = change.line
+            yield change
             ids[path] = None
             if number % MARK_EACH == 0:
                 known.waiting, known.ids = waiting[number:], list(ids)
@@ -110,8 +120,8 @@ class GitConnector:
         source = f"refs/heads/{branch}" if self._settings.branch else "HEAD"
         for attempt in (1, 2):
             try:
+                _own_folder(self._folder)
                 if not (self._copy / "HEAD").exists():
-                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     await self._git("init", "--bare", "--quiet", str(self._copy), at=None)
                 spec = f"+{source}:refs/heads/kept"
                 await self._git("fetch", "--quiet", "--no-tags", "--force", "--", self._settings.path, spec)
@@ -119,8 +129,7 @@ class GitConnector:
             except OSError as fault:
                 raise FetchFailed(f"{self._folder} cannot be written ({fault.strerror}).") from None
             except FetchFailed:
-                sound = attempt == 2 or await self._is_sound()
-                if sound:
+                if attempt == 2 or not self._copy.exists() or await self._is_sound():
                     raise
                 await asyncio.to_thread(_remove, self._copy)
         raise AssertionError("the second try returned or raised")
@@ -255,6 +264,17 @@ def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _own_folder(folder: Path) -> None:
+    """Makes the folder of copies, for this user alone. Raises FetchFailed for one that another may write to.
+
+    A copy's configuration names programs that git runs, and the usual place is one where everybody may make folders.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stat = folder.lstat()
+    if folder.is_symlink() or stat.st_uid != os.getuid() or stat.st_mode & 0o022:
+        raise FetchFailed(f"{folder} is not this user's alone; git would run what others write there.")
 
 
 def _remove(folder: Path) -> None:
