@@ -254,8 +254,8 @@ class PostgresqlStore:
     async def search(self, ask: Ask) -> Found:
         """See Store. At most five seconds."""
         async with self._reading(SEARCH_SECONDS) as db:
-            version = int(await db.fetchval("SELECT version FROM knowledge_state"))
-            return Found(version, await _passages(db, await self._searcher.rank(db, ask)))
+            version, ranking = await self._searcher.rank(db, ask)
+            return Found(version, await _passages(db, ranking))
 
     async def measure(self, ask: Ask) -> dict[str, Measured]:
         """See Store. At most five seconds."""
