@@ -82,6 +82,8 @@ async def test_restricted_articles_are_left_out_and_counted(
     assert set(told.documents) == {"1"}
     assert any("1 restricted left out" in line for line in told.lines)
     assert told.cursor is not None
+    again = await a_pass(connector(server), told.cursor)
+    assert again.lines == told.lines  # a short pass does not meet it, and still says so
 
 
 async def test_restricted_articles_are_read_by_exactly_the_teams_that_are_named(
