@@ -21,6 +21,8 @@ from gateway.relay import Caller
 # Requests below these are looked at here first.
 PREFIXES = ("/v1/files", "/v1/vector_stores")
 KEPT = "files and vector stores"
+# The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
+POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -172,5 +174,7 @@ def _request_id(inbound: Inbound) -> tuple[bytes, bytes]:
 
 async def _whole(caller: Caller, inbound: Inbound, told: Json) -> bool:
     headers: Headers = ((b"content-type", b"application/json"), _request_id(inbound))
+    if told.get("status") == "in_progress":
+        headers = (*headers, POLL_AFTER)
     await caller.whole(200, headers, msgspec.json.encode(told))
     return True
