@@ -191,7 +191,7 @@ class _Reading:
             return
         await self._flush()
         if mark.cursor:
-            await self._store.mark(*self._place, mark.cursor)
+            await self._store.mark(*self._place, mark.cursor, self._pass.number)
         else:
             # What was marked before is worth nothing any more: the source was changed meanwhile.
             self._pass = await self._store.begin(*self._place, anew=True)

@@ -112,7 +112,7 @@ async def put_entries(db: Any, number: int, source: str, entries: Sequence[Entry
             done.append("added" if old is None else "updated")
             fresh.append(entry)
     changed = {storable(entry.document.id) for entry in fresh}
-    stamped = [row["id"] for name, row in there.items() if name not in changed and row["named"] != named]
+    stamped = [row["id"] for name, row in there.items() if name not in changed and row["named"] < named]
     if stamped:
         await db.execute("UPDATE knowledge_documents SET named = $1 WHERE id = ANY($2)", named, stamped)
     if fresh:
@@ -142,7 +142,8 @@ async def _put_documents(
         "AS given(name, title, url, version, filename, attributes, readers) "
         "ON CONFLICT (collection, source, name) DO UPDATE SET title = excluded.title, url = excluded.url, "
         "version = excluded.version, filename = excluded.filename, attributes = excluded.attributes, "
-        "readers = excluded.readers, chunker = excluded.chunker, named = excluded.named RETURNING id, name",
+        "readers = excluded.readers, chunker = excluded.chunker, "
+        "named = greatest(knowledge_documents.named, excluded.named) RETURNING id, name",
         number,
         source,
         CHUNKER,

@@ -88,31 +88,33 @@ class Searcher:
         self._postings: RowCache[Posting] = RowCache()
         self._scoped: RowCache[tuple[int, int]] = RowCache(100_000)
 
-    async def rank(self, db: Any, ask: Ask) -> Ranking:
-        """The best chunks of the asked collections. Raises DimensionMismatch."""
+    async def rank(self, db: Any, ask: Ask) -> tuple[int, Ranking]:
+        """The store's version, and the best chunks of the asked collections. Raises DimensionMismatch."""
         words = _looked_up(ask.text)
+        version, collections = await self._held(db, ask)
         rankings = []
-        for name, held in (await self._held(db, ask)).items():
+        for name, held in collections.items():
             evidence, vectors = await self._weighed(db, held, words, ask.probes.get(name))
             if vectors is None:
                 rankings.append(rank_words(evidence, ask.limit))
             else:
                 rankings.append(rank_both(evidence, vectors, ask.limit, ask.fusion))
-        return merge_rankings(rankings, ask.limit)
+        return version, merge_rankings(rankings, ask.limit)
 
     async def measure(self, db: Any, ask: Ask) -> dict[str, Measured]:
         """What each of the asked collections shows of whether it holds an answer. Raises DimensionMismatch."""
         words = _looked_up(ask.text)
         return {
             name: measured(*await self._weighed(db, held, words, ask.probes.get(name)))
-            for name, held in (await self._held(db, ask)).items()
+            for name, held in (await self._held(db, ask))[1].items()
         }
 
-    async def _held(self, db: Any, ask: Ask) -> dict[str, Held]:
+    async def _held(self, db: Any, ask: Ask) -> tuple[int, dict[str, Held]]:
+        """The store's version, and the asked collections that ever held something."""
         rows = await db.fetch(
-            "SELECT name, number, version, chunks, words, EXISTS (SELECT 1 FROM knowledge_documents d "
-            "WHERE d.collection = c.number AND d.readers IS NOT NULL) AS restricted "
-            "FROM knowledge_collections c WHERE name = ANY($1)",
+            "SELECT s.version AS store, name, number, c.version, chunks, words, EXISTS (SELECT 1 FROM "
+            "knowledge_documents d WHERE d.collection = c.number AND d.readers IS NOT NULL) AS restricted "
+            "FROM knowledge_state s LEFT JOIN knowledge_collections c ON c.name = ANY($1)",
             list(ask.collections),
         )
         found = {row["name"]: row for row in rows}
@@ -124,7 +126,7 @@ class Searcher:
             scope = _scope(ask, restricted=row["restricted"])
             one = Held(row["number"], row["version"], row["chunks"], row["words"], scope, row["chunks"])
             held[name] = await self._counted(db, one) if scope.sql else one
-        return held
+        return rows[0]["store"], held
 
     async def _counted(self, db: Any, held: Held) -> Held:
         counts = self._scoped.find(held.key)
@@ -146,17 +148,22 @@ class Searcher:
         rare = [posting for posting in postings.values() if posting.holding is None]
         # Common words weigh as they are common, though nobody has looked where they stand.
         evidence = await _weigh(postings, held)
-        near = await self._near(db, held, probe) if probe is not None else None
-        if len(rare) < len(postings):
-            best = evidence.ids[best_places(evidence.ids, evidence.strength, CANDIDATES)]
-            candidates = np.union1d(best, near.ids) if near is not None else best
-            common = [word for word, posting in postings.items() if posting.holding is not None]
-            for word, posting in (await self._postings_among(db, held, common, candidates)).items():
-                postings[word] = Posting(posting.ids, posting.frequency, postings[word].holding)
-            evidence = await _weigh(postings, held)
+        if len(rare) == len(postings):
+            if probe is None:
+                return evidence, None
+            best = evidence.ids[best_places(evidence.ids, evidence.strength, POOL)]
+            return evidence, await self._near(db, held, probe, best)
+        near = await self._near(db, held, probe, evidence.ids[:0]) if probe is not None else None
+        best = evidence.ids[best_places(evidence.ids, evidence.strength, CANDIDATES)]
+        candidates = np.union1d(best, near.ids) if near is not None else best
+        common = [word for word, posting in postings.items() if posting.holding is not None]
+        for word, posting in (await self._postings_among(db, held, common, candidates)).items():
+            postings[word] = Posting(posting.ids, posting.frequency, postings[word].holding)
+        evidence = await _weigh(postings, held)
         if near is None or probe is None:
             return evidence, None
-        return evidence, await self._completed(db, probe, near, evidence)
+        best = evidence.ids[best_places(evidence.ids, evidence.strength, POOL)]
+        return evidence, await self._near(db, held, probe, best)
 
     async def _all_postings(self, db: Any, held: Held, words: tuple[str, ...]) -> dict[str, Posting]:
         found = {word: self._postings.find((*held.key, word)) for word in words}
@@ -221,8 +228,11 @@ class Searcher:
         usual = max(1.0, held.words / max(1, held.chunks))
         return {word: _posting(found.get(word), usual) for word in words}
 
-    async def _near(self, db: Any, held: Held, probe: Probe) -> VectorEvidence | None:
-        """The chunks nearest to a question; None when the embedder has seen none of the collection's."""
+    async def _near(self, db: Any, held: Held, probe: Probe, others: Ids) -> VectorEvidence | None:
+        """The chunks nearest to a question, and how near these others are, which the scope has let through already.
+
+        None when the embedder has seen none of the collection's.
+        """
         space = await self._tables.find(db, probe.embedder)
         if space is None:
             return None
@@ -231,43 +241,29 @@ class Searcher:
                 f"A question of {len(probe.vector)} numbers cannot be compared with chunks of "
                 f"{space.dimension}; embedder {probe.embedder!r} changed."
             )
-        if await db.fetchval("SELECT to_regclass($1) IS NOT NULL", space.index(held.number)):
+        if await self._tables.has_graph(db, space, held.number):
             # Reads on until enough pass the scope; without it a narrow filter would get what the first hop finds.
             await db.execute("SET LOCAL hnsw.iterative_scan = strict_order")
             await db.execute(f"SET LOCAL hnsw.ef_search = {2 * POOL}")
         scope = held.scope
         chunks = f"JOIN knowledge_chunks c ON c.id = v.chunk {scope.join}" if scope.sql else ""
+        asked = f"$1::text::halfvec({space.dimension})"
         rows = await db.fetch(
             # The number stands in the text: the planner knows a collection's own graph by it.
-            f"SELECT v.chunk, 1 - (v.vector <=> $1::halfvec({space.dimension})) AS cosine FROM {space.table} v "  # noqa: S608
-            f"{chunks} WHERE v.collection = {held.number} {_numbered(scope, 2)} "
-            f"ORDER BY v.vector <=> $1::halfvec({space.dimension}) LIMIT {POOL}",
+            f"(SELECT v.chunk, v.vector <=> {asked} AS distance FROM {space.table} v {chunks} "  # noqa: S608 - ours
+            f"WHERE v.collection = {held.number} {_numbered(scope, 3)} ORDER BY distance LIMIT {POOL}) "
+            f"UNION SELECT chunk, vector <=> {asked} FROM {space.table} WHERE chunk = ANY($2)",
             written(probe.vector),
+            others.tolist(),
             *scope.values,
         )
         if not rows:
             return None
-        usual = await self._tables.usual(db, space, held.number, held.whole)
-        return _cosines(rows, *usual)
-
-    async def _completed(self, db: Any, probe: Probe, near: VectorEvidence, words: WordEvidence) -> VectorEvidence:
-        """With the cosines of the chunks that words alone have found."""
-        best = words.ids[best_places(words.ids, words.strength, POOL)]
-        others = np.setdiff1d(best, near.ids)
-        space = await self._tables.find(db, probe.embedder)
-        if not len(others) or space is None:
-            return near
-        rows = await db.fetch(
-            f"SELECT chunk, 1 - (vector <=> $1::halfvec({space.dimension})) AS cosine FROM {space.table} "  # noqa: S608
-            "WHERE chunk = ANY($2)",
-            written(probe.vector),
-            others.tolist(),
-        )
-        found = _cosines(rows, near.unrelated, near.neighbouring)
-        ids = np.concatenate([near.ids, found.ids])
+        unrelated, neighbouring = await self._tables.usual(db, space, held.number, held.whole)
+        ids = np.fromiter((row["chunk"] for row in rows), np.int64, len(rows))
+        cosine = 1 - np.fromiter((row["distance"] for row in rows), np.float32, len(rows))
         order = np.argsort(ids, kind="stable")
-        cosine = np.concatenate([near.cosine, found.cosine])[order]
-        return VectorEvidence(ids[order], cosine, near.unrelated, near.neighbouring)
+        return VectorEvidence(ids[order], cosine[order], unrelated, neighbouring)
 
 
 async def _weigh(postings: dict[str, Posting], held: Held) -> WordEvidence:
@@ -294,13 +290,6 @@ def _posting(row: Any, usual_length: float) -> Posting:
     times = np.where(nearer, places, places + 1).astype(np.float64)
     frequency = times * (K1 + 1) / (times + K1 * (1 - B + B * lengths / usual_length))
     return Posting(ids[order], frequency)
-
-
-def _cosines(rows: Any, unrelated: float, neighbouring: float) -> VectorEvidence:
-    ids = np.fromiter((row["chunk"] for row in rows), np.int64, len(rows))
-    cosine = np.fromiter((row["cosine"] for row in rows), np.float32, len(rows))
-    order = np.argsort(ids, kind="stable")
-    return VectorEvidence(ids[order], cosine[order], unrelated, neighbouring)
 
 
 def _scope(ask: Ask, *, restricted: bool) -> Scope:

@@ -51,6 +51,7 @@ class VectorTables:
         self._spaces: dict[str, VectorSpace] = {}
         self._has_pgvector = False
         self._looked_at = float("-inf")
+        self._graphs: dict[str, tuple[bool, float]] = {}
         # (unrelated, neighbouring, chunks when measured), by collection and table.
         self._usual: dict[tuple[int, int], tuple[float, float, int]] = {}
 
@@ -89,7 +90,9 @@ class VectorTables:
             space = VectorSpace(row["number"], row["dimension"])
             await db.execute(
                 f"CREATE TABLE IF NOT EXISTS {space.table} (chunk bigint PRIMARY KEY REFERENCES knowledge_chunks "
-                f"ON DELETE CASCADE, collection integer NOT NULL, vector halfvec({space.dimension}) NOT NULL)"
+                f"ON DELETE CASCADE, collection integer NOT NULL, vector halfvec({space.dimension}) NOT NULL) "
+                # In its row up to 4,000 numbers: each is read for each question.
+                "WITH (toast_tuple_target = 8160)"
             )
             await db.execute(f"CREATE INDEX IF NOT EXISTS {space.table}_of ON {space.table} (collection, chunk)")
         else:
@@ -146,6 +149,16 @@ class VectorTables:
                 f"USING hnsw (vector halfvec_cosine_ops) WHERE collection = {number}",
                 timeout=INDEX_SECONDS,
             )
+            self._graphs.clear()
+
+    async def has_graph(self, db: Any, space: VectorSpace, number: int) -> bool:
+        """Whether a collection is searched through a graph; looked up once a minute."""
+        name = space.index(number)
+        known, until = self._graphs.get(name, (False, float("-inf")))
+        if time.monotonic() >= until:
+            known = bool(await db.fetchval("SELECT to_regclass($1) IS NOT NULL", name))
+            self._graphs[name] = (known, time.monotonic() + LOOK_AGAIN_SECONDS)
+        return known
 
     async def usual(self, db: Any, space: VectorSpace, number: int, chunks: int) -> tuple[float, float]:
         """The usual cosines of two unrelated and two neighbouring chunks, of the first 2,000; see matrix.write_table.

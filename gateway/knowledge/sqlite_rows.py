@@ -173,14 +173,15 @@ def put_entry(db: sqlite3.Connection, number: int, source: str, entry: Entry, na
         (number, source, document.id),
     ).fetchone()
     if old and old[1:3] == (document.version, CHUNKER):
-        if old[3] != named:
+        # Never lowered: of two processes that pass over one source at once, neither takes the other's for gone.
+        if old[3] < named:
             db.execute("UPDATE documents SET named = ? WHERE id = ?", (named, old[0]))
         return "unchanged"
     columns = "title, url, version, chunker, filename, attributes, readers, named"
     if old:
         row = int(old[0])
         update = f"UPDATE documents SET ({columns}) = ({_marks(8)}) WHERE id = ?"  # noqa: S608 - only `?` marks
-        db.execute(update, (*_values(document, named), row))
+        db.execute(update, (*_values(document, max(named, old[3])), row))
     else:
         made = db.execute(
             f"INSERT INTO documents ({columns}, collection, source, name) VALUES ({_marks(11)})",  # noqa: S608 - only `?` marks

@@ -448,13 +448,13 @@ class TestPasses:
     async def test_a_pass_that_was_cut_off_goes_on_from_its_mark_as_what_it_was(self, store: Store) -> None:
         first = await store.begin("help", "s")
         await put(store, "a", "alpha", number=first.number)
-        await store.mark("help", "s", "half")
+        await store.mark("help", "s", "half", first.number)
         again = await store.begin("help", "s")
         assert again == Pass(first.number, "half", is_census=True)
         await store.finish("help", "s", "c1", at=1.0)
         later = await store.begin("help", "s")
         await put(store, "a", "beta", number=later.number)
-        await store.mark("help", "s", "half of the second")
+        await store.mark("help", "s", "half of the second", later.number)
         assert await store.begin("help", "s") == Pass(later.number, "half of the second", is_census=False)
 
     async def test_a_census_removes_what_it_has_not_named(self, store: Store) -> None:
@@ -471,10 +471,27 @@ class TestPasses:
         assert sorted(await found(store, "alpha", "help")) == ["a", "c/1", "c/2", "z"]
         assert await store.count("help", "s") == 3
 
+    async def test_of_two_passes_at_once_neither_takes_the_others_for_gone(self, store: Store) -> None:
+        """A command beside a server that has just begun: both read all there is."""
+        one = await store.begin("help", "s")
+        await put(store, "a", "alpha", number=one.number)
+        other = await store.begin("help", "s")
+        assert other.number > one.number
+        for name in ("a", "b"):
+            await put(store, name, "alpha", number=other.number)
+        await put(store, "a", "alpha", number=one.number)
+        await put(store, "b", "beta", number=one.number)
+        await store.keep("help", "s", "*", one.number)
+        assert await store.sweep("help", "s", one.number) == 0
+        assert await store.sweep("help", "s", other.number) == 0
+        await store.mark("help", "s", "the first's half", one.number)
+        assert (await store.begin("help", "s")).cursor is None
+        assert await store.documents("help", "s") == {"a", "b"}
+
     async def test_begun_anew_nothing_marked_counts(self, store: Store) -> None:
         first = await store.begin("help", "s")
         await put(store, "a", "alpha", number=first.number)
-        await store.mark("help", "s", "half")
+        await store.mark("help", "s", "half", first.number)
         anew = await store.begin("help", "s", anew=True)
         assert (anew.cursor, anew.is_census) == (None, True)
         assert await store.sweep("help", "s", anew.number) == 1

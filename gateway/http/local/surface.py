@@ -106,7 +106,8 @@ class Local:
         if not rest:
             made = self._stores.create if inbound.method == "POST" else self._stores.page
             return await made(inbound, principal)
-        store = await self._stores.find(rest[0], principal)
+        # Counting looks at every file of a store; only what tells of the store itself needs that.
+        store = await self._stores.find(rest[0], principal, counted=len(rest) == 1)
         if store is None:
             return None
         match (inbound.method, *rest[1:]):

@@ -131,12 +131,12 @@ class Store(Protocol):
         """Removes a document with its chunks and vectors; False when there was none."""
         ...
 
-    async def mark(self, collection: str, source: str, cursor: str) -> None:
-        """Keeps where the pass in hand could go on from, were it cut off after this."""
+    async def mark(self, collection: str, source: str, cursor: str, number: int) -> None:
+        """Keeps where this pass could go on from, were it cut off after this; nothing when another has begun since."""
         ...
 
     async def sweep(self, collection: str, source: str, number: int) -> int:
-        """Removes some of the documents that a census has not named, a few at once; how many. 0: there are no more."""
+        """Removes some of the documents that no pass since this census has named; how many. 0: there are no more."""
         ...
 
     async def current(self, document: str) -> dict[str, str]:

@@ -94,7 +94,10 @@ class PostgresqlStore:
     async def keep(self, collection: str, source: str, pattern: str, number: int) -> None:
         """See Store."""
         same = "starts_with(name, $4)" if pattern.endswith("*") else "name = $4"
-        query = f"UPDATE knowledge_documents SET named = $3 WHERE collection = {_PLACE} AND source = $2 AND {same}"  # noqa: S608
+        query = (
+            "UPDATE knowledge_documents SET named = greatest(named, $3) "  # noqa: S608 - our own names
+            f"WHERE collection = {_PLACE} AND source = $2 AND {same}"
+        )
         async with self._writing() as db:
             await db.execute(query, collection, source, number, storable(pattern.removesuffix("*")))
 
@@ -106,7 +109,7 @@ class PostgresqlStore:
     async def sweep(self, collection: str, source: str, number: int) -> int:
         """See Store."""
         query = (
-            "SELECT id FROM knowledge_documents WHERE collection = $1 AND source = $2 AND named <> $3 "  # noqa: S608
+            "SELECT id FROM knowledge_documents WHERE collection = $1 AND source = $2 AND named < $3 "  # noqa: S608
             f"LIMIT {SWEPT_AT_ONCE}"
         )
         return await self._drop(collection, source, query, source, number)
@@ -126,11 +129,11 @@ class PostgresqlStore:
             await db.execute(others, collection, keys)
         return gone
 
-    async def mark(self, collection: str, source: str, cursor: str) -> None:
+    async def mark(self, collection: str, source: str, cursor: str, number: int) -> None:
         """See Store."""
         async with self._writing() as db:
-            query = f"UPDATE knowledge_sources SET mark = $3 WHERE collection = {_PLACE} AND key = $2"  # noqa: S608
-            await db.execute(query, collection, source, storable(cursor))
+            query = f"UPDATE knowledge_sources SET mark = $3 WHERE collection = {_PLACE} AND key = $2 AND number = $4"  # noqa: S608
+            await db.execute(query, collection, source, storable(cursor), number)
 
     async def finish(self, collection: str, source: str, cursor: str | None, at: float) -> None:
         """See Store."""
@@ -251,8 +254,8 @@ class PostgresqlStore:
     async def search(self, ask: Ask) -> Found:
         """See Store. At most five seconds."""
         async with self._reading(SEARCH_SECONDS) as db:
-            version = int(await db.fetchval("SELECT version FROM knowledge_state"))
-            return Found(version, await _passages(db, await self._searcher.rank(db, ask)))
+            version, ranking = await self._searcher.rank(db, ask)
+            return Found(version, await _passages(db, ranking))
 
     async def measure(self, ask: Ask) -> dict[str, Measured]:
         """See Store. At most five seconds."""

@@ -89,7 +89,7 @@ class SqliteStore:
         same = "substr(name, 1, length(?)) = ?" if pattern.endswith("*") else "name IN (?, ?)"
 
         def work(db: sqlite3.Connection) -> None:
-            stamped = f"UPDATE documents SET named = ? WHERE collection = ? AND source = ? AND {same}"  # noqa: S608
+            stamped = f"UPDATE documents SET named = max(named, ?) WHERE collection = ? AND source = ? AND {same}"  # noqa: S608
             db.execute(stamped, (number, make_place(db, collection), source, start, start))
 
         await self._write(work)
@@ -107,12 +107,13 @@ class SqliteStore:
 
         return await self._write(work)
 
-    async def mark(self, collection: str, source: str, cursor: str) -> None:
+    async def mark(self, collection: str, source: str, cursor: str, number: int) -> None:
         """See Store."""
 
         def work(db: sqlite3.Connection) -> None:
             place = make_place(db, collection)
-            db.execute("UPDATE sources SET mark = ? WHERE collection = ? AND key = ?", (cursor, place, source))
+            query = "UPDATE sources SET mark = ? WHERE collection = ? AND key = ? AND number = ?"
+            db.execute(query, (cursor, place, source, number))
 
         await self._write(work)
 
@@ -121,7 +122,7 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> int:
             place = make_place(db, collection)
-            query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND named <> ? LIMIT ?"
+            query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND named < ? LIMIT ?"
             rows = db.execute(query, (place, source, number, SWEPT_AT_ONCE)).fetchall()
             if rows:
                 mark_changed(db, place, -drop_documents(db, rows), source)
