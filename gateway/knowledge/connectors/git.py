@@ -18,6 +18,7 @@ from gateway.core.settings import environment
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, is_readable, read_file, write_document
 from gateway.knowledge.remote.fetch import FetchFailed, found_secret
+from gateway.knowledge.remote.listing import MARK_SHARE
 from gateway.knowledge.remote.shapes import attributes_of
 from gateway.knowledge.settings import SourceSettings
 
@@ -91,7 +92,7 @@ class GitConnector:
             yield Fault(f"{self._settings.key}: {fault.line}", "*")
 
     async def _told_of(
-        self, known: _Cursor, commit: str, files: dict[str, str], touched: set[str]
+        self, known: _Cursor, commit: str, files: dict[str, tuple[str, int]], touched: set[str]
     ) -> AsyncIterator[Change]:
         ids = dict.fromkeys(known.ids)
         for path in [path for path in ids if path not in files]:
@@ -103,12 +104,12 @@ class GitConnector:
         for path, line in known.faults.items():
             yield Fault(line, path)
         for number, path in enumerate(waiting, 1):
-            change = await self._read(path, files[path])
+            change = await self._read(path, *files[path])
             if isinstance(change, Fault):
                 known.faults[path] = change.line
             yield change
             ids[path] = None
-            if number % MARK_EACH == 0:
+            if number % max(MARK_EACH, len(waiting) // MARK_SHARE) == 0:
                 known.waiting, known.ids = waiting[number:], list(ids)
                 yield Mark(msgspec.json.encode(known).decode())
         known.waiting, known.ids = [], list(ids)
@@ -141,18 +142,18 @@ class GitConnector:
             return False
         return True
 
-    async def _tree(self, commit: str) -> dict[str, str]:
-        """The files that are taken, path -> blob."""
-        listed = await self._git("ls-tree", "-r", "-z", "--full-tree", commit)
+    async def _tree(self, commit: str) -> dict[str, tuple[str, int]]:
+        """The files that are taken, path -> blob and size."""
+        listed = await self._git("ls-tree", "-r", "-l", "-z", "--full-tree", commit)
         files = {}
         for entry in listed.decode("utf-8", errors="surrogateescape").split("\0"):
             head, tab, path = entry.partition("\t")
-            mode, kind, blob = head.split(" ") if tab else ("", "", "")
+            mode, kind, blob, size = head.split() if tab else ("", "", "", "")
             if kind == "blob" and mode in {"100644", "100755"} and self._is_wanted(path):
-                files[path] = blob
+                files[path] = blob, int(size)
         return files
 
-    async def _touched(self, old: str, new: str, files: dict[str, str]) -> set[str]:
+    async def _touched(self, old: str, new: str, files: dict[str, tuple[str, int]]) -> set[str]:
         """Paths whose content differs; all, when the old commit is not known any more (a rewritten history)."""
         if old == new:
             return set()
@@ -170,10 +171,9 @@ class GitConnector:
             return False
         return not include or any(fnmatch.fnmatchcase(path, glob) for glob in include)
 
-    async def _read(self, path: str, blob: str) -> Change:
+    async def _read(self, path: str, blob: str, size: int) -> Change:
         where = f"{self._settings.key}/{path}"
         try:
-            size = int(await self._git("cat-file", "-s", blob))
             if size > MOST_BYTES:
                 return Fault(f"{where}: {size} bytes; at most {MOST_BYTES} are read.", path)
             data = await self._git("cat-file", "blob", blob)

@@ -11,6 +11,7 @@ from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_file, write_document
 from gateway.knowledge.remote.fetch import AGENT, GONE, Fetcher, FetchFailed, Reply
+from gateway.knowledge.remote.listing import MARK_SHARE
 from gateway.knowledge.remote.robots import Robots, is_elsewhere
 from gateway.knowledge.remote.shapes import attributes_of, fetching
 from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
@@ -102,7 +103,8 @@ class WebsiteConnector:
             if isinstance(change, Fault) and change.retry_after_seconds is not None:
                 return  # The site asks to be left alone, and not only about this page.
             told += 1
-            if told % MARK_EACH == 0:
+            if told >= max(MARK_EACH, len(known.pages) // MARK_SHARE):
+                told = 0
                 yield Mark(msgspec.json.encode(known).decode())
         yield Mark(msgspec.json.encode(known).decode())
 
