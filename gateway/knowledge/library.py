@@ -230,9 +230,12 @@ class Library:
         return self._collections.get(name) or self._made.get(name)
 
     async def current(self, document: str) -> dict[str, str]:
-        """The version of a document by the collections of the settings that hold it."""
+        """The version of a document by the collections that hold it, those that callers made among them.
+
+        A collection that the settings no longer name is passed over: nothing is answered from it any more.
+        """
         found = await self._store.current(document)
-        return {name: version for name, version in found.items() if name in self._collections or name in self._made}
+        return {name: at for name, at in found.items() if name in self._collections or name.startswith(MADE)}
 
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""
