@@ -214,10 +214,12 @@ class Searcher:
         rows = await db.fetch(
             "SELECT asked.word, array_agg(found.id) AS ids, array_agg(found.rank) AS ranks, "  # noqa: S608 - ours
             "array_agg(found.length) AS lengths FROM unnest($2::text[]) AS asked(word) "
-            "CROSS JOIN LATERAL (SELECT plainto_tsquery('knowledge_words', asked.word) AS query) q "
+            "CROSS JOIN LATERAL (SELECT plainto_tsquery('knowledge_words', asked.word) AS query, "
+            # OFFSET 0 keeps this apart: drawn into what is around it, the word would be read anew for each chunk.
+            f"{_WITHIN} && plainto_tsquery('knowledge_words', asked.word) AS within OFFSET 0) q "
             "CROSS JOIN LATERAL (SELECT c.id, c.length, ts_rank('{1,1,1,1}', c.words, q.query) AS rank "
             f"FROM knowledge_chunks c {held.scope.join} "
-            f"WHERE c.words @@ ({_WITHIN} && q.query) {_numbered(held.scope, 3)} {ending}) found "
+            f"WHERE c.words @@ q.within {_numbered(held.scope, 3)} {ending}) found "
             "GROUP BY asked.word",
             collection_mark(held.number),
             words,
@@ -247,7 +249,8 @@ class Searcher:
             await db.execute(f"SET LOCAL hnsw.ef_search = {2 * POOL}")
         scope = held.scope
         chunks = f"JOIN knowledge_chunks c ON c.id = v.chunk {scope.join}" if scope.sql else ""
-        asked = f"$1::text::halfvec({space.dimension})"
+        # A value of this type, not a text that is cast: a plan that is kept would read the text for every row.
+        asked = f"$1::halfvec({space.dimension})"
         rows = await db.fetch(
             # The number stands in the text: the planner knows a collection's own graph by it.
             f"(SELECT v.chunk, v.vector <=> {asked} AS distance FROM {space.table} v {chunks} "  # noqa: S608 - ours
