@@ -222,7 +222,10 @@ class Library:
         embedder = self._probing.embedders.get(settings.embedder or "") if settings is not None else None
         if embedder is None:
             return ()
-        faults = await self._ingest.embed(collection, embedder)
+        async with self._store.syncing(f"{collection} vectors") as is_ours:
+            if not is_ours:
+                return (f"{collection}: another process is giving vectors to its chunks.",)
+            faults = await self._ingest.embed(collection, embedder)
         self._probing.forget()
         return faults
 
