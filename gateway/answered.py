@@ -109,10 +109,12 @@ class Answers:
         _require_some(limit)
         start = unix_time(since, "since")
         tallies = await self._store.tallies(document, collection, start, team)
+        # Which other collections hold such a document is nothing for a team that was not answered from them.
+        theirs = None if team is None else {one.collection for one in tallies}
         current = {
             name: version
             for name, version in (await self._current(document)).items()
-            if collection is None or name == collection
+            if (collection is None or name == collection) and (theirs is None or name in theirs)
         }
         old = [one for one in tallies if current.get(one.collection) != one.version]
         versions = sorted({(one.collection, one.version) for one in old})

@@ -25,7 +25,8 @@ class RagTerms(Value, frozen=True):
 
     no_match_reply: whether abstaining and asking back are said by us, or by the model that is told to. no_match_text:
     '' for our own words. store_down: who answers, without sources, while they cannot be searched; None for nobody.
-    judge: who looks at a share of the answers after the reply.
+    judge: who looks at a share of the answers after the reply. match_over: the score of the best hit below which
+    nothing counts as found; None for the usual one.
     """
 
     no_match_reply: Literal["fixed", "instructed"] = "fixed"
@@ -34,6 +35,7 @@ class RagTerms(Value, frozen=True):
     grounding: Grounding | None = None
     judge: "Arm | None" = None
     judge_share: float = 0.0
+    match_over: float | None = None
 
 
 class Arm(Value, frozen=True):

@@ -49,3 +49,8 @@ class Grounds(Value, frozen=True):
     gap: Gap | None = None
     support: Support | None = None
     unknown_citations: int = 0
+
+    def before_the_answer(self) -> "Grounds":
+        """The same as long as nothing was said: what will be cited nobody can tell."""
+        sources = [UsedSource(one.collection, one.document, one.version) for one in self.sources]
+        return Grounds(tuple(sources), self.gap)

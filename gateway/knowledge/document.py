@@ -32,6 +32,8 @@ _PLAIN = """
 .svelte .swift .tex .text .textile .tf .toml .ts .tsx .vtt .vue .wiki .xml .yaml .yml .zig .zsh
 """
 PLAIN_SUFFIXES = frozenset(_PLAIN.split())
+# A parser in Python takes half a second for a megabyte, in which a server does little else.
+MOST_PARSED = 4 * 1024 * 1024
 MOST_ROWS = 100_000
 
 # Where a MIME type says more than the name does; a type that is not here leaves the name to decide.
@@ -202,6 +204,8 @@ def read_html(identity: str, data: bytes | str, url: str | None = None) -> Docum
     Of a page with a <main> only that is taken.
     """
     try:
+        if len(data) > MOST_PARSED:
+            raise ValueError("too large to be taken apart")  # noqa: TRY301 - its words are worth having, see below
         soup = BeautifulSoup(data, "html.parser")
         for tag in soup(_DROPPED_TAGS):
             tag.decompose()
@@ -214,7 +218,7 @@ def read_html(identity: str, data: bytes | str, url: str | None = None) -> Docum
         whole = main if main is not None and main.get_text(strip=True) else soup
         text = MarkdownConverter(heading_style="ATX").convert_soup(whole)
     except (ParserRejectedMarkup, RecursionError, AssertionError, ValueError):
-        # Ten thousand open tags, or markup that Python's parser refuses: the words are still worth having.
+        # Ten thousand open tags, megabytes, or markup that Python's parser refuses: the words are worth having.
         text = _TAG.sub(" ", data if isinstance(data, str) else _decode(data))
         title = ""
     return write_document(identity, title or _file_title(identity), text, url)

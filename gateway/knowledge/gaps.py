@@ -8,6 +8,7 @@ from gateway.knowledge.words import question_words
 
 # How alike a question must be to the ones together with it, as the cosine of their weighed words.
 LEAST_ALIKE = 0.45
+ONLY_HERE = 0.5
 _ENDINGS = ("ings", "ing", "ies", "ed", "es", "s")
 _LEAST_STEM = 3
 
@@ -68,7 +69,8 @@ class _Groups:
 
 
 def _vector(stems: frozenset[str], spread: Counter[str], count: int) -> Vector:
-    weights = {stem: 1.0 + math.log(count / spread[stem]) for stem in sorted(stems)}
+    # A word that only one question has joins it to none: it shall not keep it from the others by its rarity.
+    weights = {stem: 1.0 + math.log(count / spread[stem]) if spread[stem] > 1 else ONLY_HERE for stem in sorted(stems)}
     length = math.sqrt(sum(weight * weight for weight in weights.values()))
     return {stem: weight / length for stem, weight in weights.items()}
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import Evidence, KnowledgeSignal
@@ -188,11 +188,17 @@ class Library:
         """Whether the settings name this collection: its documents are its sources' affair."""
         return collection in self._collections
 
-    async def put(self, collection: str, source: str, document: Document, chunking: Chunking | None = None) -> int:
-        """Puts one document into a collection, or in the place of its older version; the bytes of its chunks."""
-        chunks = await self._workers.run(cut, document, chunking)
-        await self._store.put(collection, source, (Entry(document, chunks),))
-        return sum(len(chunk.text.encode(errors="replace")) for chunk in chunks)
+    async def put(
+        self, collection: str, source: str, documents: Sequence[tuple[Document, Chunking | None]]
+    ) -> tuple[int, ...]:
+        """Puts documents into a collection, each in the place of its older version; the bytes of each one's chunks.
+
+        All go in together or not at all.
+        """
+        entries = [Entry(document, await self._workers.run(cut, document, how)) for document, how in documents]
+        if entries:
+            await self._store.put(collection, source, entries)
+        return tuple(sum(len(chunk.text.encode(errors="replace")) for chunk in entry.chunks) for entry in entries)
 
     async def remove(self, collection: str, source: str, document: str) -> None:
         """Takes one document out: no search that begins after this finds it."""
@@ -224,9 +230,12 @@ class Library:
         return self._collections.get(name) or self._made.get(name)
 
     async def current(self, document: str) -> dict[str, str]:
-        """The version of a document by the collections of the settings that hold it."""
+        """The version of a document by the collections that hold it, those that callers made among them.
+
+        A collection that the settings no longer name is passed over: nothing is answered from it any more.
+        """
         found = await self._store.current(document)
-        return {name: version for name, version in found.items() if name in self._collections or name in self._made}
+        return {name: at for name, at in found.items() if name in self._collections or name.startswith(MADE)}
 
     async def status(self) -> tuple[CollectionStatus, ...]:
         """What each collection holds now, in the order of the settings."""

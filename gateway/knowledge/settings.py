@@ -31,6 +31,11 @@ class SourceSettings(Value, frozen=True):
         return f"{self.kind}:{self.path}"
 
     @property
+    def place(self) -> str:
+        """What the key says beside the kind: where the documents are, for a person."""
+        return self.key.partition(":")[2]
+
+    @property
     def fingerprint(self) -> str:
         """Changes with every setting that decides what is taken: 12 hex digits."""
         told = {key: value for key, value in msgspec.to_builtins(self).items() if key not in _NOT_CONTENT}

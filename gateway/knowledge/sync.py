@@ -85,7 +85,7 @@ class Passes:
     def sources(self) -> tuple[SourceStatus, ...]:
         """How the passes over each source went, in the order of the settings."""
         return tuple(
-            SourceStatus(settings.name, source.kind, source.path, self._records.get(f"{settings.name}:{source.key}"))
+            SourceStatus(settings.name, source.kind, source.place, self._records.get(f"{settings.name}:{source.key}"))
             for settings in self._collections.values()
             for source in settings.sources
         )

@@ -230,7 +230,9 @@ class Entry:
         # Not priced here: whoever finds it an orphan does that, and nearly no intent becomes one.
         orphan = self._event(Closing("interrupted", 0, "interrupted", estimate), last=True, pricing=False)
         self._grounds, self._noted = self._noted, None
-        self._intent = Intent(orphan, self._record(), None if self._grounds is None else self._stands_on())
+        self._intent = Intent(
+            orphan, self._record(), None if self._grounds is None else self._stands_on().before_the_answer()
+        )
         self._ledger.journal.append(self._intent)
         self._recorded = True
         self._in_flight = True

@@ -154,7 +154,5 @@ def talk(call: Call) -> str:
 
 
 def question(call: Call) -> str:
-    """What is searched for: the last user turn, and the two before it when that one is short."""
-    if len(call.text.split()) >= 8:
-        return call.text
+    """What is searched for: the last user turn with the two before it, which often say what it is about."""
     return talk(call)

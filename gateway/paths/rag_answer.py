@@ -123,6 +123,9 @@ class RagAnswer:
 
     def _context(self, signal: KnowledgeSignal, times: int) -> Context:
         hits = [hit for hit in signal.hits if hit.score >= LEAST_SCORE]
+        best = max((hit.score for hit in hits), default=0.0)
+        if self.terms.match_over is not None and best <= self.terms.match_over:
+            hits = []
         return build_context(hits, times * self._sources.context_tokens, wants_json=self.call.wants_json)
 
     def _asked(self, context: Context, wanted: Grounding | None, *, is_first: bool) -> Prepared:

@@ -43,6 +43,7 @@ class Terms(Value, frozen=True):
     grounding: Grounding | None = None
     judge: str | None = None
     judge_share: float = 0.0
+    match_over: float | None = None
 
 
 class Copy(Value, frozen=True):
@@ -212,6 +213,7 @@ class Catalogue:
             terms.grounding,
             arm(terms.judge),
             terms.judge_share,
+            terms.match_over,
         )
 
     def _collection(self, collection: str, team: str, today: date, way: Way) -> Resolved:

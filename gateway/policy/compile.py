@@ -162,6 +162,7 @@ def _terms(entry: WayEntry) -> Terms | None:
         Grounding(wanted.least, wanted.numbers, wanted.action) if wanted is not None else None,
         judge.model if judge is not None else None,
         judge.share if judge is not None else 0.0,
+        entry.match_over,
     )
     return None if terms == Terms() else terms
 

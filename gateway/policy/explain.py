@@ -80,7 +80,8 @@ def terms_told(arm: Arm) -> list[str]:
     """What becomes of a call on the path rag that finds nothing, cannot look, or gets an answer from elsewhere."""
     terms = arm.terms or RagTerms()
     answers = arm.on_no_match in {"abstain", "clarify"}
-    told = [f"on_no_match: {arm.on_no_match}" + (f" ({terms.no_match_reply})" if answers else "")]
+    told = [] if terms.match_over is None else [f"match_over: {terms.match_over:g}"]
+    told += [f"on_no_match: {arm.on_no_match}" + (f" ({terms.no_match_reply})" if answers else "")]
     down = "error" if terms.store_down is None else f"fallback_model ({arm_name(terms.store_down)})"
     told.append(f"on_store_down: {down}")
     wanted = terms.grounding

@@ -103,6 +103,7 @@ class JudgeEntry(Written):
 
 # Keys of a way that mean something on the path rag only.
 RAG_ONLY = (
+    "match_over",
     "on_no_match",
     "no_match_reply",
     "no_match_text",
@@ -116,13 +117,14 @@ RAG_ONLY = (
 class WayEntry(Written):
     """One way to go. model: what answers; without it, the model that the caller asked for.
 
-    on_no_match and the keys after it belong to rag: see policies/README.md.
+    match_over and the keys after it belong to rag: see policies/README.md.
     """
 
     path: Literal["fine_tuned", "rag", "direct"]
     model: str | None = None
     line: str | None = None
     collections: list[str] = []
+    match_over: Annotated[float, Field(ge=0, lt=1)] | None = None
     on_no_match: Literal["abstain", "direct", "clarify", "fallback"] = "direct"
     no_match_reply: Literal["fixed", "instructed"] = "fixed"
     no_match_text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None

@@ -24,7 +24,7 @@ from gateway.knowledge.connectors.zendesk import ZendeskConnector, ZendeskSettin
 from gateway.knowledge.connectors.zendesk_tickets import ZendeskTicketsConnector, ZendeskTicketsSettings
 from gateway.knowledge.settings import SourceSettings
 from gateway.knowledge.sources import KINDS
-from tests.fakes.api_server import serving
+from tests.fakes.api_server import Answer, ApiServer, Asked, in_json, serving
 from tests.fakes.places.confluence_place import ConfluencePlace
 from tests.fakes.places.freshdesk_place import FreshdeskPlace
 from tests.fakes.places.google_place import GooglePlace
@@ -36,7 +36,10 @@ Write = Callable[[dict[str, str]], None]
 
 
 class Place:
-    """A source under test: `write` makes its documents exactly these. names: ids as the tests know them."""
+    """A source under test: `write` makes its documents exactly these. names: ids as the tests know them.
+
+    server: what answers for a place on a network.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,13 @@ class Place:
         write: Write,
         vanish: Callable[[], object],
         names: Callable[[str], str] = lambda identity: identity.removesuffix(".md"),
+        server: ApiServer | None = None,
     ) -> None:
         self.connector = connector
         self.write = write
         self.vanish = vanish
         self.names = names
+        self.server = server
 
 
 class Hours:
@@ -108,7 +113,7 @@ async def http_place(kind: str, tmp_path: Path, stack: AsyncExitStack) -> Place:
         edits.is_away = True
 
     names = (lambda identity: identity.rsplit("/", 1)[1]) if kind == "website" else edits.name_of
-    return Place(make(server.url, f"file:{token}"), edits.write, vanish, names)
+    return Place(make(server.url, f"file:{token}"), edits.write, vanish, names, server)
 
 
 # How each place is asked in these tests: fast, and with a clock of their own.
@@ -286,6 +291,67 @@ async def test_a_cursor_that_cannot_be_read_counts_as_none(place: Place) -> None
         assert upserts == {"a": "alpha"}
 
 
+@pytest.fixture(params=sorted(REMOTE))
+async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Place, ApiServer]]:
+    async with AsyncExitStack() as stack:
+        place = await http_place(request.param, tmp_path, stack)
+        assert place.server is not None
+        yield place, place.server
+
+
+class TestRemote:
+    async def test_each_request_may_be_answered_too_many(self, remote: tuple[Place, ApiServer]) -> None:
+        """A 429 or 503 with Retry-After before every answer, and everything is told all the same."""
+        place, server = remote
+        place.write({"a": "alpha", "b": "beta", "c": "gamma"})
+        refused: set[int] = set()
+
+        def refuse(_asked: Asked) -> None:
+            if not server.first and len(server.asked) % 2:
+                refused.add(len(server.asked))
+                server.first = [Answer(status=429 if len(server.asked) % 4 == 1 else 503, headers={"retry-after": "0"})]
+
+        server.before = refuse
+        upserts, removals, cursor = by_name(place, await changes(place.connector, None))
+        assert upserts == {"a": "alpha", "b": "beta", "c": "gamma"}
+        assert (removals, bool(cursor), bool(refused)) == (set(), True, True)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            Answer(b"<html>Sign in</html>", headers={"content-type": "text/html"}),
+            in_json({"unexpected": True}),
+            in_json([1]),
+            Answer(b"\xff\xfe\x00"),
+            Answer(b"{", status=400),
+        ],
+        ids=range(5),
+    )
+    async def test_an_answer_that_makes_no_sense_removes_nothing(
+        self, remote: tuple[Place, ApiServer], reply: Answer
+    ) -> None:
+        place, server = remote
+        place.write({"a": "alpha", "b": "beta"})
+        _, _, cursor = told(await changes(place.connector, None))
+        place.write({"a": "ALPHA", "b": "beta"})
+        answer, server.answer = server.answer, lambda _asked: reply
+        found = await changes(place.connector, cursor)
+        assert not [change for change in found if isinstance(change, (Removal, Upsert))]
+        assert any(isinstance(change, Fault) and change.keeps == "*" for change in found)
+        assert not isinstance(found[-1], Mark)
+        server.answer = answer
+        assert by_name(place, await changes(place.connector, cursor))[0] == {"a": "ALPHA"}
+
+    async def test_it_stays_with_its_host_and_asks_for_nothing_but_reading(
+        self, remote: tuple[Place, ApiServer]
+    ) -> None:
+        place, server = remote
+        place.write({"a": "alpha", "b": "beta"})
+        await changes(place.connector, None)
+        asking = ("/v1/search", "/token", "/v1/databases/")
+        assert {one.method for one in server.asked if not one.path.startswith(asking)} <= {"GET"}
+
+
 class TestFolder:
     def connector(self, root: Path, *include: str) -> FolderConnector:
         return FolderConnector(SourceSettings("folder", str(root), include))
@@ -347,6 +413,34 @@ class TestFolder:
         (root / "out.md").symlink_to(tmp_path / "secret.md")
         (root / "in.md").symlink_to(root / "real.md")
         assert set(told(await changes(self.connector(root), None))[0]) == {"real.md", "in.md"}
+
+    async def test_a_file_that_cannot_be_read_is_told_by_each_pass_until_it_can(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pdf").write_bytes(b"no pdf")
+        (tmp_path / "b.jsonl").write_text('{"id": 1, "text": "one"}\n{broken\n')
+        (tmp_path / "c.csv").write_text("plan,price\nPro,20\n")
+        (tmp_path / "d.py").write_text("x = 1")
+        for name in ("a.pdf", "b.jsonl", "c.csv"):
+            settle(tmp_path / name)
+        first = await changes(self.connector(tmp_path), None)
+        upserts, _, cursor = told(first)
+        assert upserts == {"b.jsonl#1": "one", "c.csv": "plan: Pro; price: 20"}
+        again = await changes(self.connector(tmp_path), cursor)
+        for found in (first, again):
+            lines = [change.line for change in found if isinstance(change, Fault)]
+            assert len(lines) == 2
+            assert "a.pdf: This PDF cannot be read" in lines[0]
+            assert "b.jsonl:2: " in lines[1]
+        (tmp_path / "a.pdf").unlink()
+        (tmp_path / "b.jsonl").write_text('{"id": 1, "text": "one"}\n')
+        settle(tmp_path / "b.jsonl")
+        mended = await changes(self.connector(tmp_path), told(again)[2])
+        assert not [change for change in mended if isinstance(change, Fault)]
+
+    async def test_source_code_is_read_where_it_is_named(self, tmp_path: Path) -> None:
+        for name in ("a.py", "b.png", "c.md"):
+            (tmp_path / name).write_text("words")
+        assert set(told(await changes(self.connector(tmp_path), None))[0]) == {"c.md"}
+        assert set(told(await changes(self.connector(tmp_path, "*"), None))[0]) == {"a.py", "c.md"}
 
     async def test_a_folder_in_place_of_a_file_is_a_fault_of_that_file_only(self, tmp_path: Path) -> None:
         (tmp_path / "a.md").mkdir()

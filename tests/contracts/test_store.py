@@ -105,6 +105,21 @@ class TestDocuments:
         assert await put(store, "a", "alpha") == "unchanged"
         assert await store.version() == before
 
+    async def test_the_version_of_a_document_is_told_by_collection_until_it_is_removed(self, store: Store) -> None:
+        await put(store, "a", "The code is swordfish.")
+        await put(store, "a", "Another text.", collection="board")
+        (hit,) = await search(store, "swordfish")
+        before = await store.current("a")
+        assert set(before) == {"help", "board"}
+        assert before["help"] == hit.version
+        await put(store, "a", "The code is mackerel.")
+        now = await store.current("a")
+        assert now["help"] != before["help"]
+        assert now["board"] == before["board"]
+        await store.remove("help", "s", "a")
+        assert set(await store.current("a")) == {"board"}
+        assert await store.current("unheard\0of") == {}
+
     async def test_an_update_replaces_the_old_text(self, store: Store) -> None:
         await put(store, "a", "The code is swordfish.")
         assert await put(store, "a", "The code is mackerel.") == "updated"

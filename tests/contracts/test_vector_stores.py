@@ -134,7 +134,7 @@ class TestLoading:
         made = await place.store()
         batch = await place.inside.put(made.id, put("a", "b", "c"), NOW, batch=True)
         one, two, _ = await claimed(place)
-        assert await place.inside.loaded(one, 70)
+        assert await place.inside.loaded([(one, 70)]) == []
         assert await place.inside.failed(two, "unsupported_file", "No.")
         assert await place.counts(made) == Counts(in_progress=1, completed=1, failed=1)
         found = await place.inside.batch(made.id, batch or "")
@@ -150,9 +150,9 @@ class TestLoading:
         made = await place.store()
         batch = await place.inside.put(made.id, put("a", "b"), NOW, batch=True) or ""
         one, two = await claimed(place)
-        assert await place.inside.loaded(one, 1)
+        assert await place.inside.loaded([(one, 1)]) == []
         await place.inside.cancel(batch, NOW)
-        assert not await place.inside.loaded(two, 1)
+        assert await place.inside.loaded([(two, 1)]) == [two]
         found = await place.inside.batch(made.id, batch)
         assert found is not None
         assert (found.status, found.counts) == ("cancelled", Counts(completed=1, cancelled=1))
@@ -163,17 +163,17 @@ class TestLoading:
         (old,) = await claimed(place)
         chunking = Chunking(400, 100)
         await place.inside.put(made.id, [FileToPut("a", (("year", 2026.0),), chunking)], NOW + 1)
-        assert not await place.inside.loaded(old, 1)
+        assert await place.inside.loaded([(old, 1)]) == [old]
         (new,) = await claimed(place, NOW + 1)
         assert (new.attributes, new.chunking) == ((("year", 2026.0),), chunking)
-        assert await place.inside.loaded(new, 1)
+        assert await place.inside.loaded([(new, 1)]) == []
 
     async def test_new_attributes_have_a_file_in_hand_loaded_anew(self, place: Place) -> None:
         made = await place.store()
         await place.inside.put(made.id, put("a"), NOW)
         (old,) = await claimed(place)
         await place.inside.set_attributes(old, '{"year": 2026}')
-        assert not await place.inside.loaded(old, 1)
+        assert await place.inside.loaded([(old, 1)]) == [old]
         assert [file.attributes for file in await claimed(place)] == [(("year", 2026.0),)]
 
     async def test_a_file_taken_out_keeps_its_place_as_a_cursor(self, place: Place) -> None:

@@ -122,6 +122,14 @@ async def test_a_rule_that_asks_what_a_collection_holds_says_who_answers_while_n
             assert (status, it.asked) == (503, [])
 
 
+async def test_a_rule_says_how_good_a_hit_must_be_to_count(tmp_path: Path) -> None:
+    async with answering_gateway(tmp_path, f"{{{USE}, match_over: 0.99, on_no_match: abstain}}") as it:
+        body, _ = await it.chat("Which colour does the quokka like on sunny holidays with friends?")
+        assert body["gateway"]["grounding"]["status"] == "no_match"
+        (gap,) = await it.rows(GAPS)
+        assert 0 < gap["score"] < 0.99
+
+
 GOOD = "A refund to a credit card takes five business days [1]."
 BAD = "Penguins usually migrate towards Antarctica during winter [1]."
 

@@ -48,6 +48,7 @@ class Search:
                     filter=wanted,
                     fusion=fusion,
                     threshold=ranking.score_threshold,
+                    rerank=ranking.ranker != "none",
                 )
                 for query in queries
             )

@@ -65,7 +65,7 @@ class Shelf:
     async def look_up(self, identity: str) -> CollectionSettings | None:
         """A vector store as the library searches it, or None."""
         with told_when_away(KEPT):
-            store = await self.stores.find(identity)
+            store = await self.stores.find(identity, counted=False)
         return None if store is None or not store.team else self.settings_of(store)
 
     async def declare(self, collections: dict[str, str]) -> None:

@@ -21,6 +21,8 @@ from gateway.relay import Caller
 # Requests below these are looked at here first.
 PREFIXES = ("/v1/files", "/v1/vector_stores")
 KEPT = "files and vector stores"
+# The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
+POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -106,7 +108,8 @@ class Local:
         if not rest:
             made = self._stores.create if inbound.method == "POST" else self._stores.page
             return await made(inbound, principal)
-        store = await self._stores.find(rest[0], principal)
+        # Counting looks at every file of a store; only what tells of the store itself needs that.
+        store = await self._stores.find(rest[0], principal, counted=len(rest) == 1)
         if store is None:
             return None
         match (inbound.method, *rest[1:]):
@@ -171,5 +174,7 @@ def _request_id(inbound: Inbound) -> tuple[bytes, bytes]:
 
 async def _whole(caller: Caller, inbound: Inbound, told: Json) -> bool:
     headers: Headers = ((b"content-type", b"application/json"), _request_id(inbound))
+    if told.get("status") == "in_progress":
+        headers = (*headers, POLL_AFTER)
     await caller.whole(200, headers, msgspec.json.encode(told))
     return True

@@ -55,13 +55,16 @@ class Stores:
         self._files = files
         self._settings_of = settings_of
 
-    async def find(self, identity: str, principal: Principal) -> VectorStore | None:
-        """The store; None for one that is not known here. Raises NotFound (404) for one that the team may not use."""
-        store = await self._stores.find(identity)
+    async def find(self, identity: str, principal: Principal, *, counted: bool = True) -> VectorStore | None:
+        """The store; None for one that is not known here. counted: with its files counted.
+
+        Raises NotFound (404) for one that the team may not use.
+        """
+        store = await self._stores.find(identity, counted=counted)
         if self.library.is_configured(identity):
             if store is None or not self.library.permitted((identity,), principal.team):
                 raise no_store(identity)
-            return await self._with_counts(store)
+            return await self._with_counts(store) if counted else store
         if store is None:
             return None
         if store.team != principal.team:
@@ -77,7 +80,7 @@ class Stores:
         """
         found = []
         for identity in ids:
-            store = await self.find(identity, principal)
+            store = await self.find(identity, principal, counted=False)
             if store is None:
                 continue
             if store.is_expired(self.clock.wall()):

@@ -1,4 +1,4 @@
-"""An ID token, checked. The only file that imports joserfc: 0.1 s of a start, so only a gateway with OIDC loads it.
+"""An ID token, checked. It imports joserfc: 0.1 s of a start, so only a gateway with OIDC loads it.
 
 The checks are those of OpenID Connect Core 1.0, section 3.1.3.7, for a token that came straight from the provider.
 """

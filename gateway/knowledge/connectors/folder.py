@@ -15,15 +15,20 @@ from gateway.knowledge.document import is_readable, read_file, read_jsonl
 from gateway.knowledge.settings import SourceSettings
 
 JSONL_SUFFIX = ".jsonl"
+MOST_FAULTS = 20
 MOST_BYTES = 32 * 1024 * 1024
 
 
 class _File(msgspec.Struct, array_like=True):
-    """mtime_ns: 0 when it says nothing. ids: the documents of a JSONL file; any other file is one by itself."""
+    """mtime_ns: 0 when it says nothing. ids: the documents of a JSONL file; any other file is one by itself.
+
+    faults: what was wrong with it, told again by each pass until it is another file.
+    """
 
     mtime_ns: int
     size: int
     ids: list[str] = []
+    faults: list[str] = []
 
 
 _Files = dict[str, _File]
@@ -59,8 +64,12 @@ class FolderConnector:
             old, new = before.get(path), now[path]
             if old is not None and old.mtime_ns and (old.mtime_ns, old.size) == (new.mtime_ns, new.size):
                 after[path] = old
+                for line in old.faults:
+                    yield Fault(line, f"{path}*")
                 continue
             for change in await asyncio.to_thread(self._read, path, old, new):
+                if isinstance(change, Fault) and len(new.faults) < MOST_FAULTS:
+                    new.faults.append(change.line)
                 yield change
             after[path] = new
         yield Mark(msgspec.json.encode(after).decode())

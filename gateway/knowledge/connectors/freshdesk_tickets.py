@@ -87,11 +87,16 @@ class FreshdeskTicketsConnector:
         gone = _Cursor(since=known.gone)
         try:
             async for change in self._window(fetcher, gone, (("filter", "deleted"),)):
-                if not isinstance(change, Mark):
+                if cursor and not isinstance(change, Mark):
                     yield change
             known.gone = gone.since
+            told: set[str] = set()
             async for change in self._window(fetcher, known, ()):
-                yield change
+                if isinstance(change, Upsert):
+                    told.add(change.document.id)
+                # In a first pass most are open and were never told: a removal each would be for nothing.
+                if cursor or not isinstance(change, Removal) or change.document in told:
+                    yield change
         except FetchFailed as fault:
             yield Fault(fault.line, "*", fault.retry_after_seconds)
             return

@@ -18,6 +18,7 @@ from gateway.core.settings import environment
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, is_readable, read_file, write_document
 from gateway.knowledge.remote.fetch import FetchFailed, found_secret
+from gateway.knowledge.remote.listing import MARK_SHARE
 from gateway.knowledge.remote.shapes import attributes_of
 from gateway.knowledge.settings import SourceSettings
 
@@ -50,12 +51,16 @@ class GitSettings(SourceSettings, frozen=True, kw_only=True):
 
 
 class _Cursor(msgspec.Struct):
-    """commit: all of it is told, but for `waiting`, which is told next. ids: paths that are taken."""
+    """commit: all of it is told, but for `waiting`, which is told next. ids: paths that are taken.
+
+    faults: what was wrong with some of them, told again by each pass until they are other files.
+    """
 
     settings: str = ""
     commit: str = ""
     waiting: list[str] = []
     ids: list[str] = []
+    faults: dict[str, str] = {}
 
 
 class GitConnector:
@@ -87,7 +92,7 @@ class GitConnector:
             yield Fault(f"{self._settings.key}: {fault.line}", "*")
 
     async def _told_of(
-        self, known: _Cursor, commit: str, files: dict[str, str], touched: set[str]
+        self, known: _Cursor, commit: str, files: dict[str, tuple[str, int]], touched: set[str]
     ) -> AsyncIterator[Change]:
         ids = dict.fromkeys(known.ids)
         for path in [path for path in ids if path not in files]:
@@ -95,10 +100,16 @@ class GitConnector:
             yield Removal(path)
         waiting = [path for path in sorted(files) if path in touched or path not in ids]
         known.commit = commit
+        known.faults = {path: line for path, line in known.faults.items() if path in ids and path not in waiting}
+        for path, line in known.faults.items():
+            yield Fault(line, path)
         for number, path in enumerate(waiting, 1):
-            yield await self._read(path, files[path])
+            change = await self._read(path, *files[path])
+            if isinstance(change, Fault):
+                known.faults[path] = change.line
+            yield change
             ids[path] = None
-            if number % MARK_EACH == 0:
+            if number % max(MARK_EACH, len(waiting) // MARK_SHARE) == 0:
                 known.waiting, known.ids = waiting[number:], list(ids)
                 yield Mark(msgspec.json.encode(known).decode())
         known.waiting, known.ids = [], list(ids)
@@ -110,8 +121,8 @@ class GitConnector:
         source = f"refs/heads/{branch}" if self._settings.branch else "HEAD"
         for attempt in (1, 2):
             try:
+                _own_folder(self._folder)
                 if not (self._copy / "HEAD").exists():
-                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     await self._git("init", "--bare", "--quiet", str(self._copy), at=None)
                 spec = f"+{source}:refs/heads/kept"
                 await self._git("fetch", "--quiet", "--no-tags", "--force", "--", self._settings.path, spec)
@@ -119,8 +130,7 @@ class GitConnector:
             except OSError as fault:
                 raise FetchFailed(f"{self._folder} cannot be written ({fault.strerror}).") from None
             except FetchFailed:
-                sound = attempt == 2 or await self._is_sound()
-                if sound:
+                if attempt == 2 or not self._copy.exists() or await self._is_sound():
                     raise
                 await asyncio.to_thread(_remove, self._copy)
         raise AssertionError("the second try returned or raised")
@@ -132,18 +142,18 @@ class GitConnector:
             return False
         return True
 
-    async def _tree(self, commit: str) -> dict[str, str]:
-        """The files that are taken, path -> blob."""
-        listed = await self._git("ls-tree", "-r", "-z", "--full-tree", commit)
+    async def _tree(self, commit: str) -> dict[str, tuple[str, int]]:
+        """The files that are taken, path -> blob and size."""
+        listed = await self._git("ls-tree", "-r", "-l", "-z", "--full-tree", commit)
         files = {}
         for entry in listed.decode("utf-8", errors="surrogateescape").split("\0"):
             head, tab, path = entry.partition("\t")
-            mode, kind, blob = head.split(" ") if tab else ("", "", "")
+            mode, kind, blob, size = head.split() if tab else ("", "", "", "")
             if kind == "blob" and mode in {"100644", "100755"} and self._is_wanted(path):
-                files[path] = blob
+                files[path] = blob, int(size)
         return files
 
-    async def _touched(self, old: str, new: str, files: dict[str, str]) -> set[str]:
+    async def _touched(self, old: str, new: str, files: dict[str, tuple[str, int]]) -> set[str]:
         """Paths whose content differs; all, when the old commit is not known any more (a rewritten history)."""
         if old == new:
             return set()
@@ -161,10 +171,9 @@ class GitConnector:
             return False
         return not include or any(fnmatch.fnmatchcase(path, glob) for glob in include)
 
-    async def _read(self, path: str, blob: str) -> Change:
+    async def _read(self, path: str, blob: str, size: int) -> Change:
         where = f"{self._settings.key}/{path}"
         try:
-            size = int(await self._git("cat-file", "-s", blob))
             if size > MOST_BYTES:
                 return Fault(f"{where}: {size} bytes; at most {MOST_BYTES} are read.", path)
             data = await self._git("cat-file", "blob", blob)
@@ -255,6 +264,17 @@ def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _own_folder(folder: Path) -> None:
+    """Makes the folder of copies, for this user alone. Raises FetchFailed for one that another may write to.
+
+    A copy's configuration names programs that git runs, and the usual place is one where everybody may make folders.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stat = folder.lstat()
+    if folder.is_symlink() or stat.st_uid != os.getuid() or stat.st_mode & 0o022:
+        raise FetchFailed(f"{folder} is not this user's alone; git would run what others write there.")
 
 
 def _remove(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Google Docs in folders of Drive."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import quote
@@ -193,7 +194,7 @@ class GoogleDocsConnector:
             return Fault(fault.line, file.id)
         known.ids[file.id] = file.modified
         text = _PICTURE.sub("", reply.body.decode("utf-8-sig", errors="replace"))
-        page = read_markdown(file.id, text, file.link)
+        page = await asyncio.to_thread(read_markdown, file.id, text, file.link)
         told = attributes_of(source="google_docs", updated_at=file.modified)
         return Upsert(write_document(file.id, file.name or page.title, page.text, file.link, attributes=told))
 

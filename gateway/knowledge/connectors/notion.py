@@ -1,5 +1,6 @@
 """Pages of Notion that an integration was given."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -138,7 +139,7 @@ class _Listing:
         if page.archived or page.in_trash:
             return None
         try:
-            text = markdown(await self._blocks(page.id, 0, [0]))
+            text = await asyncio.to_thread(markdown, await self._blocks(page.id, 0, [0]))
         except FetchFailed as fault:
             if fault.status == 404:  # Taken away since it was listed.
                 return None

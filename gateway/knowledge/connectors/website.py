@@ -11,6 +11,7 @@ from gateway.core.errors import UnreadableDocument
 from gateway.knowledge.connectors import Change, Fault, Kind, Mark, Removal, Upsert
 from gateway.knowledge.document import Document, read_file, write_document
 from gateway.knowledge.remote.fetch import AGENT, GONE, Fetcher, FetchFailed, Reply
+from gateway.knowledge.remote.listing import MARK_SHARE
 from gateway.knowledge.remote.robots import Robots, is_elsewhere
 from gateway.knowledge.remote.shapes import attributes_of, fetching
 from gateway.knowledge.remote.sitemap import UnreadableSitemap, canonical, read_sitemap
@@ -35,11 +36,15 @@ class WebsiteSettings(RemoteSettings, frozen=True, kw_only=True):
 
 
 class _Page(msgspec.Struct, array_like=True):
-    """What is known of a page that was read: its lastmod in the sitemap, and what its server said of it."""
+    """What is known of a page that was read: its lastmod in the sitemap, and what its server said of it.
+
+    fault: why it is no document, told again by each pass until it is another page.
+    """
 
     changed: str = ""
     etag: str = ""
     modified: str = ""
+    fault: str = ""
 
 
 class _Cursor(msgspec.Struct):
@@ -88,6 +93,8 @@ class WebsiteConnector:
         for url, changed in list(wanted.items())[: self._settings.pages]:
             page = known.pages.get(url)
             if page is not None and changed and page.changed == changed:
+                if page.fault:
+                    yield Fault(page.fault, url)
                 continue
             change = await self._read(fetcher, url, changed, known, wanted)
             if change is None:
@@ -96,7 +103,8 @@ class WebsiteConnector:
             if isinstance(change, Fault) and change.retry_after_seconds is not None:
                 return  # The site asks to be left alone, and not only about this page.
             told += 1
-            if told % MARK_EACH == 0:
+            if told >= max(MARK_EACH, len(known.pages) // MARK_SHARE):
+                told = 0
                 yield Mark(msgspec.json.encode(known).decode())
         yield Mark(msgspec.json.encode(known).decode())
 
@@ -164,14 +172,15 @@ class WebsiteConnector:
         if reply.status in GONE or (reply.status != 304 and is_elsewhere(url, reply, wanted)):
             return Removal(url) if known.pages.pop(url, None) is not None else None
         if reply.status == 304:
-            known.pages[url] = _Page(changed, before.etag, before.modified)
-            return None
+            known.pages[url] = _Page(changed, before.etag, before.modified, before.fault)
+            return Fault(before.fault, url) if before.fault else None
+        page = _Page(changed, reply.headers.get("etag", ""), reply.headers.get("last-modified", ""))
+        known.pages[url] = page
         try:
-            document = await _document(url, reply, changed)
+            return Upsert(await _document(url, reply, changed))
         except UnreadableDocument as fault:
-            return Fault(f"{url}: {fault}", url)
-        known.pages[url] = _Page(changed, reply.headers.get("etag", ""), reply.headers.get("last-modified", ""))
-        return Upsert(document)
+            page.fault = f"{url}: {fault}"
+            return Fault(page.fault, url)
 
 
 async def _document(url: str, reply: Reply, changed: str) -> Document:

@@ -91,6 +91,7 @@ class ZendeskTicketsConnector:
         known = _read_cursor(cursor)
         if known.settings != self._settings.fingerprint:
             known = _Cursor(self._settings.fingerprint)
+        solved: set[int] = set()
         try:
             while True:
                 query = [("start_time", str(known.start_time)), ("per_page", "1000")]
@@ -99,7 +100,12 @@ class ZendeskTicketsConnector:
                 fresh = [ticket for ticket in found.tickets if known.told.get(ticket.id) != ticket.updated_at]
                 for ticket in fresh:
                     document = await self._document(fetcher, ticket)
-                    yield Removal(str(ticket.id)) if document is None else Upsert(document)
+                    if document is not None:
+                        solved.add(ticket.id)
+                        yield Upsert(document)
+                    elif cursor or ticket.id in solved:
+                        # In a first pass most are open and were never told: a removal each would be for nothing.
+                        yield Removal(str(ticket.id))
                 is_over = found.end_of_stream or found.end_time is None or found.end_time <= known.start_time
                 known.start_time = max(known.start_time, found.end_time or 0)
                 if found.tickets:

@@ -78,7 +78,10 @@ class _Told(msgspec.Struct, array_like=True):
 
 
 class _Known(msgspec.Struct):
-    """The cursor. seen, page: how far a whole pass has come; None between passes. newest: the latest stamp met."""
+    """The cursor. seen, page: how far a whole pass has come; None between passes. newest: the latest stamp met.
+
+    remarks: of the last whole pass; a short one sees too little to say how much is left out.
+    """
 
     settings: str
     ids: dict[str, _Told] = {}
@@ -86,6 +89,7 @@ class _Known(msgspec.Struct):
     newest: str = ""
     page: str | None = None
     seen: list[str] | None = None
+    remarks: list[str] = []
 
 
 async def walk(
@@ -107,7 +111,9 @@ async def walk(
     except FetchFailed as fault:
         yield Fault(fault.line, "*", fault.retry_after_seconds)
         return
-    for line in listing.remarks():
+    if whole:
+        known.remarks = list(listing.remarks())
+    for line in known.remarks:
         yield Fault(line)
     yield Mark(msgspec.json.encode(known).decode())
 

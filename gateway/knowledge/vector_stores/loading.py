@@ -82,7 +82,7 @@ class Loader:
 
     async def renew(self, file: StoreFile) -> None:
         """Puts a file's document in again, under the attributes that `file` has. Raises NotFound, GatewayError."""
-        await self._library.put(file.vector_store_id, FILES, await self.document(file), file.chunking)
+        await self._library.put(file.vector_store_id, FILES, [(await self.document(file), file.chunking)])
 
     async def document(self, file: StoreFile) -> Document:
         """A file as it is read. Raises NotFound (404) when it is gone, GatewayError when it cannot be had now."""
@@ -95,25 +95,38 @@ class Loader:
     async def _load(self, claimed: list[StoreFile]) -> None:
         """Words of all first, then the vectors: an embedder is asked for many chunks at once."""
         keeping = asyncio.create_task(self._keep(claimed))
+        by_store: dict[str, list[StoreFile]] = {}
+        for file in claimed:
+            by_store.setdefault(file.vector_store_id, []).append(file)
         try:
-            by_store: dict[str, list[tuple[StoreFile, int]]] = {}
-            for file in claimed:
-                used = await self._words(file)
-                if used is not None:
-                    by_store.setdefault(file.vector_store_id, []).append((file, used))
-            for identity, loaded in by_store.items():
-                await self._finish(loaded, await self._library.embed(identity))
+            for identity, files in by_store.items():
+                store = await self._stores.find(identity, counted=False)
+                if store is not None:
+                    self._library.know(self._settings_of(store))
+                    await self._into(identity, files)
         finally:
             keeping.cancel()
+
+    async def _into(self, identity: str, files: list[StoreFile]) -> None:
+        read = [(file, document) for file in files if (document := await self._read_one(file)) is not None]
+        try:
+            used = await self._library.put(identity, FILES, [(document, file.chunking) for file, document in read])
+        except GatewayError as fault:
+            for file, _ in read:
+                await self._not_now(file, fault)
+            return
+        loaded = [(file, size) for (file, _), size in zip(read, used, strict=True)]
+        await self._finish(loaded, await self._library.embed(identity))
 
     async def _finish(self, loaded: list[tuple[StoreFile, int]], faults: tuple[str, ...]) -> None:
         for fault in faults:
             log.warning("vectors_wait", extra={"fields": {"fault": fault}})
-        for file, used in loaded:
-            if faults and file.tries < MOST_TRIES:
-                await self._files.later(file, self._clock.wall() + AGAIN_SECONDS * file.tries)
-            elif not await self._files.loaded(file, used):
-                await self._undo(file)
+        waiting = [file for file, _ in loaded if faults and file.tries < MOST_TRIES]
+        for file in waiting:
+            await self._files.later(file, self._clock.wall() + AGAIN_SECONDS * file.tries)
+        ended = [(file, used) for file, used in loaded if file not in waiting]
+        for file in await self._files.loaded(ended):
+            await self._undo(file)
 
     async def _keep(self, claimed: list[StoreFile]) -> None:
         """Holds what is being loaded for as long as this process lives; a dead one's is claimed soon."""
@@ -122,14 +135,10 @@ class Loader:
             for file in claimed:
                 await self._files.later(file, self._clock.wall() + HOLD_SECONDS)
 
-    async def _words(self, file: StoreFile) -> int | None:
-        """Makes one file's words searchable; the bytes of its chunks, or None when it cannot be loaded."""
-        store = await self._stores.find(file.vector_store_id)
-        if store is None:
-            return None
-        self._library.know(self._settings_of(store))
+    async def _read_one(self, file: StoreFile) -> Document | None:
+        """A file's document; None when it cannot be loaded, which is noted."""
         try:
-            return await self._library.put(store.id, FILES, await self.document(file), file.chunking)
+            return await self.document(file)
         except NotFound as gone:
             await self._files.failed(file, "invalid_file", gone.message)
         except UnreadableDocument as bad:

@@ -51,11 +51,13 @@ class VectorStores:
             named = first.on_conflict_do_update(index_elements=["id"], set_={"name": first.excluded.name})
             await session.execute(named, rows)
 
-    async def find(self, identity: str) -> VectorStore | None:
-        """One, with its counts, or None."""
+    async def find(self, identity: str, *, counted: bool = True) -> VectorStore | None:
+        """One, or None. counted: with its counts, which cost a look at each of its files."""
         async with self._database.session() as session:
             row = (await session.execute(select(*_STORES.columns).where(_STORES.c.id == identity))).first()
-            return None if row is None else (await self._counted(session, [row]))[0]
+            if row is None or not counted:
+                return None if row is None else _store_of(row, Counts(), 0)
+            return (await self._counted(session, [row]))[0]
 
     async def page(self, team: str, named: Collection[str], asked: PageAsked) -> Page[VectorStore]:
         """A page of the team's own and of those collections of knowledge.yaml that are named."""

@@ -63,6 +63,14 @@ def test_bad_html_never_raises_and_keeps_its_words(page: bytes) -> None:
     assert "fact" in document.text or b"fact" not in page or b"\x00" in page
 
 
+def test_a_page_of_megabytes_keeps_its_words_and_is_not_taken_apart() -> None:
+    page = b"<title>T</title><p>first" + b"<b>word</b> " * 500_000 + b"<p>last"
+    text = read_html("big.html", page).text
+    assert "first" in text
+    assert text.endswith("last")
+    assert "<" not in text
+
+
 def test_text_with_a_byte_order_mark_or_bad_bytes_is_read() -> None:
     assert read_file("a.txt", b"\xef\xbb\xbfhello").text == "hello"
     assert read_file("a.txt", "hello".encode("utf-16")).text == "hello"

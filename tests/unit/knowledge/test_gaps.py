@@ -35,6 +35,11 @@ def test_the_same_question_asked_often_is_one_group() -> None:
     assert [len(places) for places in alike(["Where is my parcel?"] * 500 + ["Opening hours?"])] == [500, 1]
 
 
+def test_what_differs_in_each_question_does_not_keep_them_apart() -> None:
+    orders = [f"Where is my order {word}?" for word in ("abbot", "baker", "carol", "dunes", "ember")]
+    assert groups([*orders, "Opening hours on Sunday"]) == [set(orders), {"Opening hours on Sunday"}]
+
+
 @given(st.lists(st.text(max_size=30), max_size=12))
 def test_every_question_is_in_exactly_one_group(questions: list[str]) -> None:
     places = [place for group in alike(questions) for place in group]

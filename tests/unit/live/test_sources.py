@@ -50,6 +50,19 @@ def test_places_are_meant_from_the_policies_unless_they_are_addresses(folder: Pa
     )
 
 
+def test_each_source_has_a_place_of_its_own(folder: Path) -> None:
+    found = sources(
+        folder,
+        "{kind: git, url: 'git@h.example.com:a/b.git', branch: docs}",
+        "{kind: zendesk, url: 'https://x.zendesk.com', locale: de}",
+        "{kind: google_docs, folders: [a, b], credentials: env:G}",
+        "{kind: google_docs, folders: [c], credentials: env:G}",
+        "{kind: notion, databases: [d], token: env:G}",
+    )
+    places = ["git@h.example.com:a/b.git#docs", "https://x.zendesk.com/de", "a,b", "c", "https://api.notion.com#d"]
+    assert [source.place for source in found] == places
+
+
 def test_secrets_that_are_missing_are_told_with_their_lines(folder: Path) -> None:
     with pytest.raises(BadConfiguration) as bad:
         sources(

@@ -156,3 +156,28 @@ def test_the_draw_goes_by_the_shares_of_the_targets() -> None:
 def test_a_weight_that_is_no_share_is_a_fault(weight: str) -> None:
     with pytest.raises(BadConfiguration, match=r"routing\.yaml:1:\d+: weight is "):
         rulebook(f"rules: [{{name: r, use: {{path: direct, targets: [{{model: a, weight: {weight}}}]}}}}]")
+
+
+@pytest.mark.parametrize(
+    ("use", "fault"),
+    [
+        ("path: direct, on_no_match: abstain", "on_no_match belongs to path rag"),
+        ("path: direct, judge: {model: small}", "judge belongs to path rag"),
+        ("path: rag, collections: [help-centre], on_no_match: fallback", "no way stands behind it"),
+        ("path: rag, collections: [help-centre], grounding: {action: fallback}", "no way stands behind it"),
+        ("path: rag, collections: [help-centre], on_store_down: fallback_model", "belong together"),
+        ("path: rag, collections: [help-centre], fallback_model: small", "belong together"),
+        ("path: rag, collections: [help-centre], no_match_reply: fixed", "here it is neither"),
+        ("path: rag, collections: [help-centre], no_match_text: Sorry.", "here we never do"),
+        ("path: rag, collections: [help-centre], grounding: {least: 2}", "less than or equal to 1"),
+        ("path: rag, collections: [help-centre], judge: {model: auto}", "leave the choice to this file"),
+        (
+            "path: rag, collections: [help-centre], on_store_down: fallback_model, fallback_model: auto",
+            "leave the choice to this file",
+        ),
+    ],
+)
+def test_what_a_rule_says_of_answers_from_documents_must_make_sense(use: str, fault: str) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        rulebook(f"rules: [{{name: r, use: {{{use}}}}}]")
+    assert any(fault in line and line.startswith("policies/routing.yaml:1:") for line in bad.value.faults)

@@ -58,3 +58,20 @@ def test_a_written_call_is_like_one_that_came_in() -> None:
     assert call.prompt_bytes == len("Be kind.Hi")
     assert (principal.team, principal.key_name) == ("a", "k")
     assert example_call(CallEntry(team="a", prompt_tokens=100))[0].prompt_tokens_estimate == 100
+
+
+def test_an_explanation_says_what_becomes_of_an_answer_without_sources() -> None:
+    more = (
+        "match_over: 0.3, on_no_match: clarify, no_match_reply: instructed, on_store_down: fallback_model, "
+        "fallback_model: house, grounding: {least: 0.5, action: retry}, judge: {model: house, share: 0.1}"
+    )
+    routing = f"rules: [{{name: r, use: {{path: rag, collections: [help-centre], model: small, {more}}}}}]"
+    told = explain_entry(rulebook(routing).policy, CallEntry(team="support", text="Hi"), NOON)
+    assert told.without_sources == [
+        "match_over: 0.3",
+        "on_no_match: clarify (instructed)",
+        "on_store_down: fallback_model (direct:big-7b)",
+        "grounding: least 0.5, numbers warn, retry",
+        "judge: direct:big-7b for 10%",
+    ]
+    assert explain_entry(rulebook(ROUTING).policy, CallEntry(team="support", text="Hi"), NOON).without_sources == []

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.ids import new_id
 from gateway.core.page import Page, PageAsked
@@ -152,13 +153,19 @@ class StoreFiles:
                 claimed += (await session.execute(held.returning(*_FILES.columns))).all()
         return [_file_of(row) for row in claimed]
 
-    async def loaded(self, file: StoreFile, usage_bytes: int) -> bool:
-        """It is in; False when it was taken out, cancelled or put in anew meanwhile."""
-        return await self._end(file, "completed", usage_bytes=usage_bytes)
+    async def loaded(self, files: Sequence[tuple[StoreFile, int]]) -> list[StoreFile]:
+        """They are in, each with the bytes that it takes. Gives those that were taken out, cancelled or put in anew."""
+        lost = []
+        async with self._database.session() as session:
+            for file, used in files:
+                if not await self._end(session, file, "completed", usage_bytes=used):
+                    lost.append(file)
+        return lost
 
     async def failed(self, file: StoreFile, code: str, message: str) -> bool:
-        """It cannot be loaded; False as for `loaded`."""
-        return await self._end(file, "failed", error_code=code, error_message=message)
+        """It cannot be loaded; False when it was taken out, cancelled or put in anew meanwhile."""
+        async with self._database.session() as session:
+            return await self._end(session, file, "failed", error_code=code, error_message=message)
 
     async def again(self, identity: str, file_id: str) -> None:
         """A file is to be loaded again."""
@@ -171,14 +178,13 @@ class StoreFiles:
         async with self._database.session() as session:
             await session.execute(update(_FILES).where(*_same(file)).values(held_until=held_until))
 
-    async def _end(self, file: StoreFile, status: Status, **values: object) -> bool:
+    async def _end(self, session: AsyncSession, file: StoreFile, status: Status, **values: object) -> bool:
         ended = update(_FILES).where(*_same(file), _FILES.c.status == "in_progress", _FILES.c.deleted_at.is_(None))
-        async with self._database.session() as session:
-            found = await session.execute(ended.values(status=status, held_until=None, **values))
-            ok = bool(getattr(found, "rowcount", 0))
-            if ok and file.batch_id is not None:
-                member = (_MEMBERS.c.batch_id == file.batch_id, _MEMBERS.c.file_id == file.file_id)
-                await session.execute(update(_MEMBERS).where(*member).values(status=status))
+        found = await session.execute(ended.values(status=status, held_until=None, **values))
+        ok = bool(getattr(found, "rowcount", 0))
+        if ok and file.batch_id is not None:
+            member = (_MEMBERS.c.batch_id == file.batch_id, _MEMBERS.c.file_id == file.file_id)
+            await session.execute(update(_MEMBERS).where(*member).values(status=status))
         return ok
 
 

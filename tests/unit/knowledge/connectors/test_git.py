@@ -144,3 +144,25 @@ async def test_a_token_opens_a_repository_over_http(tmp_path: Path) -> None:
         await a_pass(GitConnector(settings))
         assert server.asked[0].path == "/x.git/info/refs"
         assert server.asked[0].headers["authorization"] == "Basic Z2l0OnMzY3JldA=="
+
+
+async def test_a_file_that_cannot_be_read_is_told_by_each_pass_until_it_can(repository: Repository) -> None:
+    repository.commit(**{"a.pdf": "no pdf", "b": "beta"})
+    told = await a_pass(connector(repository))
+    assert set(told.documents) == {"b.md"}
+    again = await a_pass(connector(repository), told.cursor)
+    assert again.lines == told.lines
+    assert "a.pdf: This PDF cannot be read" in again.lines[0]
+    (repository.root / "a.pdf").unlink()
+    repository.commit(c="gamma")
+    assert (await a_pass(connector(repository), again.cursor)).lines == []
+
+
+async def test_copies_are_not_kept_where_others_may_write(repository: Repository, tmp_path: Path) -> None:
+    """The configuration of a copy names programs that git runs."""
+    repository.commit(a="alpha")
+    mirrors = tmp_path / "mirrors"
+    mirrors.mkdir(mode=0o700)
+    mirrors.chmod(0o777)
+    (fault,) = (await a_pass(connector(repository))).faults
+    assert "not this user's alone" in fault.line

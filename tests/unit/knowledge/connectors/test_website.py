@@ -176,6 +176,10 @@ async def test_a_file_that_is_no_page_is_read_by_its_type(place: WebsitePlace, s
     told = await a_pass(website(server))
     assert told.documents[f"{server.url}/a"].title == "Title"
     assert f"{server.url}/b" not in told.documents
+    server.asked.clear()
+    again = await a_pass(website(server), told.cursor)
+    assert again.lines == told.lines  # still at fault, and not sent again
+    assert "/b" not in server.paths()
     assert any("is of a kind that is not read" in line for line in told.lines)
 
 

@@ -130,6 +130,33 @@ def test_only_public_addresses_are_public(address: str, *, public: bool) -> None
     assert is_public(ip_address(address)) is public
 
 
+async def test_the_host_is_asked_by_the_address_that_was_looked_at_and_under_its_own_name() -> None:
+    """A second answer of the name server changes nothing; the certificate is still the name's."""
+    seen: list[httpx2.Request] = []
+
+    class Noted(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            seen.append(request)
+            if len(seen) == 1:
+                raise httpx2.ConnectError("no way to that address")
+            return httpx2.Response(200)
+
+    async def addresses(_host: str, _port: int) -> list[str]:
+        return ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "93.184.215.14"]
+
+    transport = GuardedTransport(Noted(), addresses)
+    await transport.handle_async_request(httpx2.Request("GET", "https://docs.example.com/x"))
+    assert seen[-1].url.host == "93.184.215.14"
+    assert seen[-1].headers["host"] == "docs.example.com"
+    assert seen[-1].extensions["sni_hostname"] == "docs.example.com"
+
+    async def mixed(_host: str, _port: int) -> list[str]:
+        return ["93.184.215.14", "10.0.0.1"]
+
+    with pytest.raises(AddressRefused, match="private_network"):
+        await GuardedTransport(Noted(), mixed).handle_async_request(httpx2.Request("GET", "https://docs.example.com/"))
+
+
 class Reached(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, text=str(request.url))
