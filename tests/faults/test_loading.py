@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import httpx2
+
 from tests.fakes.offline_server import OfflineServer
 from tests.fakes.running_gateway import A_SECOND, running_gateway, until
 
@@ -37,16 +39,22 @@ def test_a_batch_cut_off_by_a_kill_is_loaded_whole_and_once(tmp_path: Path, upst
 
 def test_what_one_worker_loads_and_takes_out_the_other_one_knows(tmp_path: Path, upstream: OfflineServer) -> None:
     with running_gateway(tmp_path, upstream.base_url, workers=2) as gateway:
+        key = gateway.key()
+
+        def knows_key() -> bool:
+            # A fresh connection each time: the kernel deals them out among the workers.
+            headers = {"authorization": f"Bearer {key}"}
+            return all(httpx2.get(f"{gateway.base_url}/models", headers=headers).is_success for _ in range(12))
+
+        until(knows_key, A_SECOND, what="the key on every worker")
         client = gateway.client()
         store = client.vector_stores.create(name="species")
         inside = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("1.md", text(1)))
 
         def everywhere(found: int) -> bool:
-            # A fresh connection each time: the kernel deals them out among the workers.
-            counts = [
-                len(gateway.post(f"/v1/vector_stores/{store.id}/search", {"query": "wombat1"}).json()["data"])
-                for _ in range(12)
-            ]
+            url, headers = f"{gateway.base_url}/vector_stores/{store.id}/search", {"authorization": f"Bearer {key}"}
+            replies = [httpx2.post(url, json={"query": "wombat1"}, headers=headers).json() for _ in range(12)]
+            counts = [len(reply["data"]) for reply in replies]
             return all(bool(count) == bool(found) for count in counts)
 
         until(lambda: everywhere(1), A_SECOND, what="the file on every worker")

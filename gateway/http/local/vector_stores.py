@@ -28,6 +28,8 @@ from gateway.knowledge.vector_stores.values import FILES, Counts, FileToPut, Vec
 MOST_ITEMS = 100
 USUAL_ITEMS = 20
 USED_SECONDS = 60.0
+SEEN_SECONDS = 1.0
+MOST_SEEN = 1_000
 PATH = "rag"
 
 _new = msgspec.json.Decoder(NewStore)
@@ -54,13 +56,14 @@ class Stores:
         self._stores = stores
         self._files = files
         self._settings_of = settings_of
+        self._seen: dict[str, tuple[float, VectorStore]] = {}
 
     async def find(self, identity: str, principal: Principal, *, counted: bool = True) -> VectorStore | None:
         """The store; None for one that is not known here. counted: with its files counted.
 
         Raises NotFound (404) for one that the team may not use.
         """
-        store = await self._stores.find(identity, counted=counted)
+        store = await self._stores.find(identity) if counted else await self._lately(identity)
         if self.library.is_configured(identity):
             if store is None or not self.library.permitted((identity,), principal.team):
                 raise no_store(identity)
@@ -70,6 +73,22 @@ class Stores:
         if store.team != principal.team:
             raise no_store(identity)
         self.library.know(self._settings_of(store))
+        return store
+
+    async def _lately(self, identity: str) -> VectorStore | None:
+        """The store without its counts, as it was within the last second: a search is not to wait for the database.
+
+        What it holds is asked of the library each time, so one that was deleted meanwhile is found empty.
+        """
+        now = self.clock.monotonic()
+        seen = self._seen.get(identity)
+        if seen is not None and now - seen[0] < SEEN_SECONDS:
+            return seen[1]
+        store = await self._stores.find(identity, counted=False)
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        if store is not None:
+            self._seen[identity] = (now, store)
         return store
 
     async def searchable(self, ids: tuple[str, ...], principal: Principal) -> tuple[str, ...]:
@@ -137,12 +156,14 @@ class Stores:
             values["metadata"] = msgspec.json.encode(metadata_of(body.metadata)).decode()
         if values:
             await self._stores.change(store.id, **values)
+            self._seen.pop(store.id, None)
         return store_object(await self._stores.find(store.id) or store, self.clock.wall())
 
     async def delete(self, store: VectorStore) -> Json:
         """Deletes a store with what it holds; the files themselves stay."""
         await self.library.empty(store.id)
         await self._stores.remove(store.id)
+        self._seen.pop(store.id, None)
         return deleted(store.id, "vector_store.deleted")
 
     async def used(self, store: VectorStore) -> None:
