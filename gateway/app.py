@@ -172,6 +172,7 @@ class Gateway:
             self.bookkeeping,
             self.pipeline,
             Answers(AnswerStore(self.database), self.library.current),
+            self.library,
         )
         accounts = Accounts(lambda: self.loaded.rulebook.models.upstreams, self._environment, self.poster.get)
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)

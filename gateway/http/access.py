@@ -79,6 +79,9 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("POST", "/admin/webhooks/{delivery_id}/retry"): ADMIN,
     ("POST", "/admin/webhooks/test"): ADMIN,
     ("POST", "/admin/retention"): ADMIN,
+    ("GET", "/admin/knowledge"): AUTHORS,
+    ("POST", "/admin/knowledge/{collection}/sync"): AUTHORS,
+    ("GET", "/admin/knowledge/{collection}/search"): AUTHORS,
     ("GET", "/admin/knowledge/gaps"): READERS,
     ("GET", "/admin/knowledge/impact"): READERS,
 }

@@ -68,6 +68,9 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/admin/webhooks/{delivery_id}/retry"): ADMIN,
     ("POST", "/admin/webhooks/test"): ADMIN,
     ("POST", "/admin/retention"): ADMIN,
+    ("GET", "/admin/knowledge"): AUTHORS,
+    ("POST", "/admin/knowledge/{collection}/sync"): AUTHORS,
+    ("GET", "/admin/knowledge/{collection}/search"): AUTHORS,
     ("GET", "/admin/knowledge/gaps"): ALL_TEAMS | {"policy_author"},
     ("GET", "/admin/knowledge/impact"): ALL_TEAMS | {"policy_author"},
 }

@@ -66,6 +66,8 @@ def test_the_admin_key_opens_no_models(gateway: RunningGateway) -> None:
         ("GET", "/admin/usage?by=colour", None, 400),
         ("GET", "/admin/usage?since=yesterday", None, 400),
         ("POST", "/admin/explain", {"team": "support", "surprise": 1}, 400),
+        ("POST", "/admin/knowledge/nothing/sync", None, 404),
+        ("GET", "/admin/knowledge/help-centre/search?text=refunds", None, 400),
         ("GET", "/admin/nothing", None, 404),
     ],
 )
@@ -114,3 +116,20 @@ def test_the_admin_api_describes_itself(gateway: RunningGateway) -> None:
     described = gateway.http.get("/schema/openapi.json").json()
     assert "/admin/teams" in described["paths"]
     assert described["info"]["title"] == "Switchyard"
+
+
+def test_collections_are_listed_read_anew_and_searched(gateway: RunningGateway) -> None:
+    """The twins of `gateway knowledge status`, `sync` and `search`."""
+    page = gateway.policies / "help-centre" / "numbat.md"
+    try:
+        page.write_text("# Numbats\n\nThe numbat eats termites.\n")
+        report = gateway.admin("POST", "/admin/knowledge/help-centre/sync")
+        assert report["faults"] == []
+        (listed,) = [one for one in gateway.admin("GET", "/admin/knowledge") if one["name"] == "help-centre"]
+        assert listed["documents"] == len(list(page.parent.glob("*.md")))
+        assert [source["kind"] for source in listed["sources"]] == ["folder"]
+        path = "/admin/knowledge/help-centre/search?text=What+does+the+numbat+eat%3F&team=support"
+        assert gateway.admin("GET", path)["hits"][0]["document"] == "numbat.md"
+        assert gateway.admin("GET", path.replace("help-centre", "board-minutes"))["hits"] == []
+    finally:
+        page.unlink()

@@ -11,6 +11,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.money import nano_from_usd
 from gateway.identity.access.store import AccessStore
 from gateway.identity.store import IdentityStore
+from gateway.knowledge.library import Library
 from gateway.ledger.bookkeeping import Bookkeeping
 from gateway.pipeline import Pipeline
 
@@ -27,6 +28,7 @@ class Admin:
         books: Bookkeeping,
         pipeline: Pipeline,
         answers: Answers,
+        library: Library,
     ) -> None:
         self.identity = identity
         self.access = access
@@ -35,6 +37,7 @@ class Admin:
         self.leases = books.leases
         self.pipeline = pipeline
         self.answers = answers
+        self.library = library
 
 
 def admin(state: State) -> Admin:

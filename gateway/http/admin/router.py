@@ -6,7 +6,13 @@ from gateway.http.admin.audit import audit
 from gateway.http.admin.budgets import list_budgets, list_limits, put_budget, put_limit, remove_budget
 from gateway.http.admin.decisions import decision, explain_written
 from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
-from gateway.http.admin.knowledge import knowledge_gaps, knowledge_impact
+from gateway.http.admin.knowledge import (
+    knowledge_gaps,
+    knowledge_impact,
+    list_knowledge,
+    search_knowledge,
+    sync_knowledge,
+)
 from gateway.http.admin.members import add_member, list_members, remove_member
 from gateway.http.admin.money import (
     adjust_usage,
@@ -64,6 +70,9 @@ admin_router = Router(
         retain,
         knowledge_gaps,
         knowledge_impact,
+        list_knowledge,
+        sync_knowledge,
+        search_knowledge,
     ],
     tags=["admin"],
 )
