@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -159,7 +160,11 @@ class Gateway:
         def embedder() -> str | None:
             return self.loaded.rulebook.knowledge.vector_stores.embedder
 
-        made = Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, self.clock)
+        def upstream() -> str:
+            return self.loaded.rulebook.policy.catalogue.default_upstream()
+
+        foreign = ForeignFiles(upstream, self.upstreams)
+        made = Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, foreign, self.clock)
         self.library.look_up = made.look_up
         self.charges.maker_of = self.library.maker_of
         return made

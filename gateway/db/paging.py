@@ -10,6 +10,8 @@ from gateway.core.page import PageAsked
 
 # Ids of our own carry the millisecond at which they were made: see core/ids.py.
 _HEX = 12
+# How many hex digits an id of ours ends with.
+ID_DIGITS = 32
 
 
 async def page_of(
@@ -48,7 +50,7 @@ async def _moment(session: AsyncSession, row: Select[Any], cursor: str, param: s
     found = (await session.execute(row.limit(1))).scalar()
     if found is not None:
         return float(found)
-    digits = cursor.rpartition("-")[2].rpartition("_")[2][:_HEX]
+    digits = cursor[-ID_DIGITS:][:_HEX]
     try:
         if len(digits) == _HEX:
             return int(digits, 16) / 1000

@@ -14,6 +14,8 @@ from gateway.db.paging import page_of
 from gateway.files.tables import FilePartRow, FileRow
 
 PART_BYTES = 1024 * 1024
+# How ids of files begin that are kept here: a provider's look otherwise.
+OUR_IDS = "file-sw"
 
 _FILES: Table = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _PARTS: Table = FilePartRow.__table__  # type: ignore[attr-defined]  # the same
@@ -29,7 +31,7 @@ class FileStore:
         self, team: str, filename: str, purpose: str, content: bytes, expires_seconds: int | None = None
     ) -> StoredFile:
         """Stores a file, whole or not at all, under a fresh id."""
-        identity = new_id("file").replace("_", "-")
+        identity = OUR_IDS + new_id("").removeprefix("_")
         now = _made_at(identity)
         ends = None if expires_seconds is None else now + expires_seconds
         file = StoredFile(identity, team, filename, purpose, len(content), now, ends)
@@ -99,4 +101,4 @@ def _lives() -> ColumnElement[bool]:
 
 
 def _made_at(identity: str) -> float:
-    return int(identity.rpartition("-")[2][:12], 16) / 1000
+    return int(identity.removeprefix(OUR_IDS)[:12], 16) / 1000

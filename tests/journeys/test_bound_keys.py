@@ -60,7 +60,11 @@ def test_a_path_that_is_closed_to_the_key_is_refused(gateway: RunningGateway) ->
     decision = caught.value.response.headers["x-gateway-decision"]
     assert gateway.decision(decision)["record"]["rule"] == "everything-else"
     with pytest.raises(openai.PermissionDeniedError):
-        client.files.list()
+        client.files.list(purpose="fine-tune")
+    assert client.files.list().data == []
+    with pytest.raises(openai.PermissionDeniedError, match="'rag'"):
+        bound(gateway, "bound", allowed_paths=["direct"]).files.list()
+    assert bound(gateway, "bound", allowed_models=["gpt-4.1*"], allowed_paths=["rag"]).vector_stores.list().data
 
 
 def test_the_keys_metadata_decides_and_is_booked_above_the_callers(gateway: RunningGateway) -> None:

@@ -61,7 +61,8 @@ class TestFiles:
         assert client.files.content(made.id).read() == content
         client.files.delete(made.id)
 
-    def test_pages_are_cut_exactly_and_survive_deleting_on_the_way(self, client: openai.OpenAI) -> None:
+    def test_pages_are_cut_exactly_and_survive_deleting_on_the_way(self, gateway: RunningGateway) -> None:
+        client = gateway.client("pages")
         ids = [client.files.create(file=(f"{n}.md", QUOKKAS), purpose="user_data").id for n in range(5)]
         page = client.files.list(purpose="user_data", limit=5, order="asc")
         assert [one.id for one in page.data] == ids
@@ -72,6 +73,19 @@ class TestFiles:
             seen.append(one.id)
             client.files.delete(one.id)
         assert seen == ids[::-1]
+
+    def test_a_list_has_ours_first_and_the_providers_after_them(self, gateway: RunningGateway) -> None:
+        client = gateway.client("lists")
+        line = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+        theirs = [client.files.create(file=("t.jsonl", line), purpose="fine-tune").id for _ in range(2)]
+        ours = [client.files.create(file=("a.md", QUOKKAS), purpose="assistants").id for _ in range(3)]
+        for limit in (1, 2, 3, 100):
+            seen = [one.id for one in client.files.list(limit=limit)]
+            assert seen[:3] == ours[::-1], limit
+            assert set(theirs) <= set(seen[3:]), limit
+            assert len(seen) == len(set(seen)), limit
+        for one in (*ours, *theirs):
+            client.files.delete(one)
 
     def test_bad_uploads_say_what_is_wrong(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError, match="empty"):

@@ -1,9 +1,13 @@
 """/v1/files: what a team has uploaded for its documents."""
 
+import msgspec
+
 from gateway.core.call import Inbound, Principal
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.page import Page
 from gateway.core.stored_file import StoredFile
-from gateway.files.store import FileStore
+from gateway.files.store import OUR_IDS, FileStore
+from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.reading import FormField, form_of, page_asked, query_of
 from gateway.http.local.replies import Json, deleted, file_object, listed
 from gateway.knowledge.library import Library
@@ -14,6 +18,8 @@ from gateway.knowledge.vector_stores.values import FILES
 OURS = frozenset({"assistants", "user_data"})
 PURPOSES = OURS | {"batch", "fine-tune", "vision", "evals"}
 MOST_FILES = 10_000
+# The path of what is passed on; a key that may not take it sees none of a provider's files.
+PASSED_ON = "passthrough"
 SHORTEST_SECONDS, LONGEST_SECONDS = 3_600, 2_592_000
 MOST_NAME_CHARACTERS = 255
 
@@ -21,8 +27,9 @@ MOST_NAME_CHARACTERS = 255
 class Files:
     """Answers for files. Deleting one takes it out of every vector store too, and first: what is gone is not found."""
 
-    def __init__(self, files: FileStore, inside: StoreFiles, library: Library) -> None:
+    def __init__(self, files: FileStore, inside: StoreFiles, library: Library, foreign: ForeignFiles) -> None:
         self.store = files
+        self._foreign = foreign
         self._inside = inside
         self._library = library
 
@@ -45,13 +52,26 @@ class Files:
         return file_object(stored)
 
     async def page(self, inbound: Inbound, principal: Principal) -> Json | None:
-        """A page of the team's files; None for a purpose whose files are kept upstream."""
+        """A page of the team's files; None for what is kept upstream alone: some purposes, and what follows its files.
+
+        Without a purpose ours come first and the provider's after them, for keys that may be passed on.
+        """
         query = query_of(inbound)
         purpose = query.get("purpose") or None
+        asked = page_asked(query, most=MOST_FILES, otherwise=MOST_FILES)
+        passes_on = not principal.allowed_paths or PASSED_ON in principal.allowed_paths
         if purpose is not None and purpose in PURPOSES - OURS:
             return None
-        page = await self.store.page(principal.team, page_asked(query, most=MOST_FILES, otherwise=MOST_FILES), purpose)
-        return listed(page, [file_object(file) for file in page.items])
+        if purpose is None and passes_on and asked.after is not None and not asked.after.startswith(OUR_IDS):
+            return None
+        page = await self.store.page(principal.team, asked, purpose)
+        items = [file_object(file) for file in page.items]
+        if purpose is None and passes_on and not page.has_more and asked.before is None:
+            room = asked.limit - len(items)
+            foreign, more = await self._foreign.page(msgspec.structs.replace(asked, limit=max(1, room), after=None))
+            items += foreign[:room]
+            page = Page((), has_more=more or len(foreign) > room)
+        return listed(page, items)
 
     async def find(self, identity: str, principal: Principal) -> StoredFile | None:
         """The team's file; None for one that is not known here. Raises NotFound (404) for another team's."""

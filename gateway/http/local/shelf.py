@@ -10,6 +10,7 @@ from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.http.local.files import Files
+from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.search import Embedded, Search
 from gateway.http.local.surface import KEPT, Local
 from gateway.http.local.vector_stores import Stores
@@ -36,6 +37,7 @@ class Shelf:
         keys: KeyRing,
         embedded: Embedded,
         embedder: Callable[[], str | None],
+        foreign: ForeignFiles,
         clock: Clock,
     ) -> None:
         self._clock = clock
@@ -44,7 +46,7 @@ class Shelf:
         self.stores = VectorStores(database)
         inside = StoreFiles(database)
         self.loader = Loader(library, self.stores, inside, self.files.find, self.files.content, self.settings_of, clock)
-        self._files = Files(self.files, inside, library)
+        self._files = Files(self.files, inside, library, foreign)
         self._stores = stores = Stores(self.stores, inside, self._files, library, self.loader, self.settings_of, clock)
         self.surface = Local(keys, clock, self._files, stores, Search(stores, embedded))
 

@@ -200,9 +200,15 @@ class Stores:
 
 
 def require_path(principal: Principal) -> None:
-    """Raises NotPermitted (403) for a key that may not take the path of which vector stores are a part."""
-    if principal.allowed_paths and PATH not in principal.allowed_paths:
-        raise NotPermitted(f"This key may take {', '.join(principal.allowed_paths)}, and not {PATH!r}.")
+    """Raises NotPermitted (403) for a key that may not take the path of which files and vector stores are a part.
+
+    A key that is bound to models may when its paths name that one: it reaches no model there but an embedder.
+    """
+    allowed = principal.allowed_paths
+    if PATH in allowed or (not allowed and not principal.allowed_models):
+        return
+    told = f"may take {', '.join(allowed)}" if allowed else f"may use {', '.join(principal.allowed_models)}"
+    raise NotPermitted(f"This key {told}; files and vector stores need {PATH!r} among its paths.")
 
 
 def no_store(identity: str) -> NotFound:
