@@ -20,7 +20,7 @@ from gateway.judging import Judges
 from gateway.ledger.admission import NOTHING
 from gateway.ledger.entry import Entry, Ledger
 from gateway.paths.prepare import Paths
-from gateway.paths.shelved import Shelved, looked_up
+from gateway.paths.shelved import MADE_MODEL, Shelved, looked_up
 from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
 from gateway.shadow import Shadows
@@ -142,7 +142,7 @@ class Pipeline:
         if admitted.decision.refusal is not None:
             raise PolicyRefused(admitted.decision.refusal)
         arms = open_arms(admitted.decision, principal)
-        if call.file_search is not None or call.names_files:
+        if call.file_search is not None or call.names_files or call.model.startswith(MADE_MODEL):
             admitted.call, arms = await looked_up(call, principal, arms, self.shelf)
             call = admitted.call
         if admitted.decision.parameters is not None:

@@ -23,7 +23,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        arguments: dict[str, object] = {}
+        # What a statement is about is a team's own: a fault that is logged must not tell it.
+        arguments: dict[str, object] = {"hide_parameters": True}
         if url.startswith("sqlite"):
             arguments["connect_args"] = {"timeout": BUSY_SECONDS}
         else:

@@ -1,5 +1,6 @@
 """The library: collections kept like their sources, and searched for teams that may read them."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -51,6 +52,8 @@ class Library:
         self._store = store
         self._collections = {collection.name: collection for collection in collections}
         self._made: dict[str, CollectionSettings] = {}
+        # By collection made by a caller: what asks an embedder for it twice at once pays twice.
+        self._at_vectors: dict[str, asyncio.Lock] = {}
         # Asked for a collection that is named like one that a caller made; None where there are none.
         self.look_up: LookUp | None = None
         self._searching = Searching(store, embedders, build)
@@ -222,7 +225,8 @@ class Library:
         embedder = self._probing.embedders.get(settings.embedder or "") if settings is not None else None
         if embedder is None:
             return ()
-        async with self._store.syncing(f"{collection} vectors") as is_ours:
+        lock = self._at_vectors.setdefault(collection, asyncio.Lock())
+        async with lock, self._store.syncing(f"{collection} vectors") as is_ours:
             if not is_ours:
                 return (f"{collection}: another process is giving vectors to its chunks.",)
             faults = await self._ingest.embed(collection, embedder)

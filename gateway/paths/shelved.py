@@ -6,9 +6,15 @@ import msgspec
 
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm
+from gateway.core.errors import ModelNotFound, NotFound
+from gateway.core.ids import MADE
 from gateway.knowledge.written_filter import filter_of
 from gateway.wire.file_parts import Content, file_ids_of, with_contents
 from gateway.wire.file_search import without_stores
+
+COLLECTION = "kb/"
+# A vector store asked as a model.
+MADE_MODEL = COLLECTION + MADE
 
 
 class Shelved(Protocol):
@@ -30,6 +36,8 @@ async def looked_up(
 
     Raises InvalidRequest (400) for a filter that says nothing, NotFound (404), NotPermitted (403).
     """
+    if call.model.startswith(MADE_MODEL):
+        await _require(call.model.removeprefix(COLLECTION), principal, shelf)
     named = file_ids_of(call)
     contents = await shelf.contents(named, principal) if named else {}
     if contents:
@@ -42,6 +50,18 @@ async def looked_up(
     if call.file_search.filters:
         filter_of(msgspec.json.decode(call.file_search.filters), "tools.filters")
     return without_stores(call, found), tuple(_searching(arm, found) for arm in arms)
+
+
+async def _require(store: str, principal: Principal, shelf: Shelved) -> None:
+    """Raises ModelNotFound (404) for a vector store that does not exist, or not for this team."""
+    try:
+        found = await shelf.searchable((store,), principal)
+    except NotFound:
+        found = ()
+    if not found:
+        raise ModelNotFound(
+            f"The model {COLLECTION + store!r} does not exist or you do not have access to it.", param="model"
+        )
 
 
 def _searching(arm: Arm, stores: tuple[str, ...]) -> Arm:

@@ -87,6 +87,12 @@ class TestFiles:
         for one in (*ours, *theirs):
             client.files.delete(one)
 
+    def test_nothing_is_named_with_a_nul(self, client: openai.OpenAI) -> None:
+        with pytest.raises(openai.BadRequestError, match="NUL"):
+            client.vector_stores.create(name="a\0b")
+        with pytest.raises(openai.BadRequestError, match="NUL"):
+            client.get("/vector_stores/%00", cast_to=object)
+
     def test_bad_uploads_say_what_is_wrong(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError, match="empty"):
             client.files.create(file=("a.md", b""), purpose="assistants")
@@ -261,8 +267,10 @@ class TestVectorStores:
         asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where does the quokka live?"}]
         reply = client.chat.completions.create(model=f"kb/{store.id}", messages=asked)
         assert "Rottnest" in (reply.choices[0].message.content or "")
-        other = gateway.client("other").chat.completions.create(model=f"kb/{store.id}", messages=asked)
-        assert "Rottnest" not in (other.choices[0].message.content or "")
+        for team, model in (("other", f"kb/{store.id}"), ("support", "kb/vs_nothing")):
+            with pytest.raises(openai.NotFoundError) as unknown:
+                gateway.client(team).chat.completions.create(model=model, messages=asked)
+            assert unknown.value.code == "model_not_found"
 
     def test_a_cancelled_batch_loads_no_more(self, client: openai.OpenAI, store: VectorStore) -> None:
         files = [client.files.create(file=(f"{n}.md", QUOKKAS), purpose="assistants").id for n in range(3)]

@@ -1,5 +1,7 @@
 """/v1/files: what a team has uploaded for its documents."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from gateway.core.call import Inbound, Principal
@@ -10,9 +12,7 @@ from gateway.files.store import OUR_IDS, FileStore
 from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.reading import FormField, form_of, page_asked, query_of
 from gateway.http.local.replies import Json, deleted, file_object, listed
-from gateway.knowledge.library import Library
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
-from gateway.knowledge.vector_stores.values import FILES
 
 # What is looked up here; files of other purposes are the input of a provider's jobs, and are kept there.
 OURS = frozenset({"assistants", "user_data"})
@@ -23,15 +23,17 @@ PASSED_ON = "passthrough"
 SHORTEST_SECONDS, LONGEST_SECONDS = 3_600, 2_592_000
 MOST_NAME_CHARACTERS = 255
 
+# Takes a file out of a vector store, by their ids.
+TakeOut = Callable[[str, str], Awaitable[None]]
+
 
 class Files:
-    """Answers for files. Deleting one takes it out of every vector store too, and first: what is gone is not found."""
+    """Answers for files. Deleting one takes it out of every vector store too, and first."""
 
-    def __init__(self, files: FileStore, inside: StoreFiles, library: Library, foreign: ForeignFiles) -> None:
+    def __init__(self, files: FileStore, inside: StoreFiles, foreign: ForeignFiles) -> None:
         self.store = files
         self._foreign = foreign
         self._inside = inside
-        self._library = library
 
     async def upload(self, inbound: Inbound, principal: Principal) -> Json | None:
         """Stores a file; None for a purpose whose files are kept upstream. Raises InvalidRequest (400)."""
@@ -89,11 +91,10 @@ class Files:
                 found[identity] = (file.filename, await self.store.content(file))
         return found
 
-    async def delete(self, file: StoredFile, now: float) -> Json:
-        """Deletes a file, and takes it out of every vector store."""
+    async def delete(self, file: StoredFile, take_out: TakeOut) -> Json:
+        """Deletes a file, and takes it out of every vector store. take_out: of one store, by their ids."""
         for store in await self._inside.holding(file.id):
-            await self._library.remove(store, FILES, file.id)
-            await self._inside.take_out(store, file.id, now)
+            await take_out(store, file.id)
         await self.store.remove(file.id)
         return deleted(file.id, "file")
 

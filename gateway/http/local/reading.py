@@ -40,7 +40,12 @@ def page_asked(query: Mapping[str, str], *, most: int, otherwise: int) -> PageAs
 
 
 def body_of(inbound: Inbound, decoder: msgspec.json.Decoder[Body]) -> Body:
-    """The JSON body; an empty one counts as `{}`, as the official SDK sends it. Raises InvalidRequest (400)."""
+    """The JSON body; an empty one counts as `{}`, as the official SDK sends it. Raises InvalidRequest (400).
+
+    NUL is in no name and no text that a database takes.
+    """
+    if b"\\u0000" in inbound.body:
+        raise InvalidRequest("The body has a NUL in it (\\u0000); nothing here takes one.")
     return decode(inbound.body if inbound.body.strip() else b"{}", decoder)
 
 

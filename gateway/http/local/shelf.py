@@ -46,7 +46,7 @@ class Shelf:
         self.stores = VectorStores(database)
         inside = StoreFiles(database)
         self.loader = Loader(library, self.stores, inside, self.files.find, self.files.content, self.settings_of, clock)
-        self._files = Files(self.files, inside, library, foreign)
+        self._files = Files(self.files, inside, foreign)
         self._stores = stores = Stores(self.stores, inside, self._files, library, self.loader, self.settings_of, clock)
         self.surface = Local(keys, clock, self._files, stores, Search(stores, embedded))
 
@@ -76,12 +76,16 @@ class Shelf:
 
     def works(self, *, sweeps: bool) -> tuple[tuple[str, Work], ...]:
         """What is to run for as long as the process does. sweeps: whether this process tidies up for all."""
-        tidying: tuple[tuple[str, Work], ...] = (("expired-stores", self.loader.sweep), ("expired-files", self._sweep))
+        tidying: tuple[tuple[str, Work], ...] = (
+            ("expired-stores", self.loader.sweep),
+            ("expired-files", self._sweep),
+            ("other-vectors", lambda: self.loader.embed_anew(self._embedder)),
+        )
         return (("loader", self.loader.run), *(tidying if sweeps else ()))
 
     async def _sweep(self) -> None:
         while True:
             now = self._clock.wall()
             for file in await self.files.expired(now):
-                await self._files.delete(file, now)
+                await self._files.delete(file, self.loader.take_out)
             await asyncio.sleep(SWEEP_SECONDS)

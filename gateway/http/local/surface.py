@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.call import Headers, Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import MethodNotAllowed, RouteNotFound
+from gateway.core.errors import InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
 from gateway.db.away import told_when_away
 from gateway.http.local.files import Files, no_file
@@ -47,6 +47,8 @@ class Local:
         if first not in {"files", "vector_stores"} or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
             return False
         principal = self._keys.principal(inbound, self._clock.wall())
+        if "\0" in inbound.path or b"%00" in inbound.query:
+            raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
         require_path(principal)
@@ -85,7 +87,7 @@ class Local:
             case ("GET",):
                 return file_object(file)
             case ("DELETE",):
-                return await self._files.delete(file, self._clock.wall())
+                return await self._files.delete(file, self._stores.loader.take_out)
             case _:
                 raise _unknown(inbound)
 

@@ -23,7 +23,7 @@ from gateway.knowledge.library import Library
 from gateway.knowledge.vector_stores.loading import Loader, SettingsOf
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 from gateway.knowledge.vector_stores.store import VectorStores
-from gateway.knowledge.vector_stores.values import FILES, Counts, FileToPut, VectorStore
+from gateway.knowledge.vector_stores.values import Counts, FileToPut, VectorStore
 
 MOST_ITEMS = 100
 USUAL_ITEMS = 20
@@ -164,6 +164,8 @@ class Stores:
         await self.library.empty(store.id)
         await self._stores.remove(store.id)
         self._seen.pop(store.id, None)
+        # Once more: what was being loaded meanwhile has nobody any more who would take it out.
+        await self.library.empty(store.id)
         return deleted(store.id, "vector_store.deleted")
 
     async def used(self, store: VectorStore) -> None:
@@ -181,8 +183,7 @@ class Stores:
 
     async def take_out(self, store: VectorStore, file_id: str) -> Json:
         """Takes a file out of a store: no search that begins after this finds it."""
-        await self.library.remove(store.id, FILES, file_id)
-        await self.inside.take_out(store.id, file_id, self.clock.wall())
+        await self.loader.take_out(store.id, file_id)
         return deleted(file_id, "vector_store.file.deleted")
 
     async def require_files(self, put: Sequence[FileToPut], principal: Principal) -> None:

@@ -87,6 +87,12 @@ class VectorStores:
             await session.execute(delete(_FILES).where(_FILES.c.vector_store_id == identity))
             await session.execute(delete(_STORES).where(_STORES.c.id == identity))
 
+    async def all(self) -> list[VectorStore]:
+        """Those that callers made and that have not been emptied, without their counts."""
+        query = select(*_STORES.columns).where(_STORES.c.team != "", _STORES.c.swept_at.is_(None))
+        async with self._database.session() as session:
+            return [_store_of(row, Counts(), 0) for row in await session.execute(query.order_by(_STORES.c.id))]
+
     async def stale(self, now: float, limit: int = 20) -> list[str]:
         """Expired vector stores that still hold their documents."""
         ends = _STORES.c.last_active_at + _STORES.c.expires_days * DAY_SECONDS

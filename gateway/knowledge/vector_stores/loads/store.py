@@ -162,6 +162,41 @@ class StoreFiles:
                     lost.append(file)
         return lost
 
+    async def lost(self, files: Sequence[StoreFile]) -> list[StoreFile]:
+        """Those of the files that were taken out, cancelled or put in anew since they were claimed."""
+        key = (_FILES.c.vector_store_id, _FILES.c.file_id, _FILES.c.made)
+        ids = [file.file_id for file in files]
+        live = select(*key).where(
+            _FILES.c.file_id.in_(ids), _FILES.c.status == "in_progress", _FILES.c.deleted_at.is_(None)
+        )
+        async with self._database.session() as session:
+            found = {tuple(row) for row in await session.execute(live)}
+        return [file for file in files if (file.vector_store_id, file.file_id, file.made) not in found]
+
+    async def hold(self, keys: Sequence[tuple[str, str, str]], until: float) -> None:
+        """Keeps claimed files for longer. keys: vector store, file and put of each."""
+        async with self._database.session() as session:
+            for store, file, made in keys:
+                mine = (_FILES.c.vector_store_id == store, _FILES.c.file_id == file, _FILES.c.made == made)
+                await session.execute(update(_FILES).where(*mine).values(held_until=until))
+
+    async def let_go(self, file: StoreFile) -> None:
+        """Nobody loads it any more."""
+        async with self._database.session() as session:
+            await session.execute(update(_FILES).where(*_same(file)).values(held_until=None))
+
+    async def is_held(self, identity: str, file_id: str, now: float) -> bool:
+        """Whether somebody is loading a file of a vector store, be it taken out meanwhile."""
+        mine = (_FILES.c.vector_store_id == identity, _FILES.c.file_id == file_id, _FILES.c.held_until > now)
+        async with self._database.session() as session:
+            return (await session.execute(select(_FILES.c.file_id).where(*mine))).first() is not None
+
+    async def taken_out(self, since: float) -> list[tuple[str, str]]:
+        """Vector stores and files that were taken out of them since then."""
+        query = select(_FILES.c.vector_store_id, _FILES.c.file_id).where(_FILES.c.deleted_at >= since)
+        async with self._database.session() as session:
+            return [(row[0], row[1]) for row in await session.execute(query)]
+
     async def failed(self, file: StoreFile, code: str, message: str) -> bool:
         """It cannot be loaded; False when it was taken out, cancelled or put in anew meanwhile."""
         async with self._database.session() as session:
