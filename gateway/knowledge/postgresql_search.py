@@ -38,6 +38,7 @@ from gateway.knowledge.words import question_words
 MOST_ROWS = 10_000
 MOST_COUNTED = 200_000
 CANDIDATES = 2_000
+MOST_EF_SEARCH = 1_000  # What pgvector takes; an iterative scan reads on beyond it.
 # Some 2 ms of work; more of it waits for a thread, so that other calls do not wait for it.
 ROWS_ON_THE_LOOP = 20_000
 # BM25's usual constants, which FTS5 has too.
@@ -94,7 +95,7 @@ class Searcher:
         version, collections = await self._held(db, ask)
         rankings = []
         for name, held in collections.items():
-            evidence, vectors = await self._weighed(db, held, words, ask.probes.get(name))
+            evidence, vectors = await self._weighed(db, held, words, ask.probes.get(name), max(POOL, ask.limit))
             if vectors is None:
                 rankings.append(rank_words(evidence, ask.limit))
             else:
@@ -105,7 +106,7 @@ class Searcher:
         """What each of the asked collections shows of whether it holds an answer. Raises DimensionMismatch."""
         words = _looked_up(ask.text)
         return {
-            name: measured(*await self._weighed(db, held, words, ask.probes.get(name)))
+            name: measured(*await self._weighed(db, held, words, ask.probes.get(name), POOL))
             for name, held in (await self._held(db, ask))[1].items()
         }
 
@@ -142,7 +143,7 @@ class Searcher:
         return Held(held.number, held.version, counts[0], counts[1], held.scope, held.whole)
 
     async def _weighed(
-        self, db: Any, held: Held, words: tuple[str, ...], probe: Probe | None
+        self, db: Any, held: Held, words: tuple[str, ...], probe: Probe | None, pool: int
     ) -> tuple[WordEvidence, VectorEvidence | None]:
         postings = await self._all_postings(db, held, words)
         rare = [posting for posting in postings.values() if posting.holding is None]
@@ -151,9 +152,9 @@ class Searcher:
         if len(rare) == len(postings):
             if probe is None:
                 return evidence, None
-            best = evidence.ids[best_places(evidence.ids, evidence.strength, POOL)]
-            return evidence, await self._near(db, held, probe, best)
-        near = await self._near(db, held, probe, evidence.ids[:0]) if probe is not None else None
+            best = evidence.ids[best_places(evidence.ids, evidence.strength, pool)]
+            return evidence, await self._near(db, held, probe, best, pool)
+        near = await self._near(db, held, probe, evidence.ids[:0], pool) if probe is not None else None
         best = evidence.ids[best_places(evidence.ids, evidence.strength, CANDIDATES)]
         candidates = np.union1d(best, near.ids) if near is not None else best
         common = [word for word, posting in postings.items() if posting.holding is not None]
@@ -162,8 +163,8 @@ class Searcher:
         evidence = await _weigh(postings, held)
         if near is None or probe is None:
             return evidence, None
-        best = evidence.ids[best_places(evidence.ids, evidence.strength, POOL)]
-        return evidence, await self._near(db, held, probe, best)
+        best = evidence.ids[best_places(evidence.ids, evidence.strength, pool)]
+        return evidence, await self._near(db, held, probe, best, pool)
 
     async def _all_postings(self, db: Any, held: Held, words: tuple[str, ...]) -> dict[str, Posting]:
         found = {word: self._postings.find((*held.key, word)) for word in words}
@@ -230,8 +231,8 @@ class Searcher:
         usual = max(1.0, held.words / max(1, held.chunks))
         return {word: _posting(found.get(word), usual) for word in words}
 
-    async def _near(self, db: Any, held: Held, probe: Probe, others: Ids) -> VectorEvidence | None:
-        """The chunks nearest to a question, and how near these others are, which the scope has let through already.
+    async def _near(self, db: Any, held: Held, probe: Probe, others: Ids, pool: int) -> VectorEvidence | None:
+        """The `pool` chunks nearest to a question, and how near these others are, which the scope let through already.
 
         None when the embedder has seen none of the collection's.
         """
@@ -246,7 +247,7 @@ class Searcher:
         if await self._tables.has_graph(db, space, held.number):
             # Reads on until enough pass the scope; without it a narrow filter would get what the first hop finds.
             await db.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-            await db.execute(f"SET LOCAL hnsw.ef_search = {2 * POOL}")
+            await db.execute(f"SET LOCAL hnsw.ef_search = {min(MOST_EF_SEARCH, 2 * pool)}")
         scope = held.scope
         chunks = f"JOIN knowledge_chunks c ON c.id = v.chunk {scope.join}" if scope.sql else ""
         # A value of this type, not a text that is cast: a plan that is kept would read the text for every row.
@@ -254,7 +255,7 @@ class Searcher:
         rows = await db.fetch(
             # The number stands in the text: the planner knows a collection's own graph by it.
             f"(SELECT v.chunk, v.vector <=> {asked} AS distance FROM {space.table} v {chunks} "  # noqa: S608 - ours
-            f"WHERE v.collection = {held.number} {_numbered(scope, 3)} ORDER BY distance LIMIT {POOL}) "
+            f"WHERE v.collection = {held.number} {_numbered(scope, 3)} ORDER BY distance LIMIT {pool}) "
             f"UNION SELECT chunk, vector <=> {asked} FROM {space.table} WHERE chunk = ANY($2)",
             written(probe.vector),
             others.tolist(),

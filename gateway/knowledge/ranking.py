@@ -112,8 +112,10 @@ def rank_words(evidence: WordEvidence, limit: int) -> Ranking:
 
 def rank_both(words: WordEvidence, vectors: VectorEvidence, limit: int, fusion: Fusion = CONVEX) -> Ranking:
     """The best chunks by words and vectors together."""
-    best_words = words.ids[best_places(words.ids, words.strength, POOL)]
-    best_vectors = vectors.ids[best_places(vectors.ids, vectors.cosine, POOL)]
+    # Who asks for more than the usual pool has found the best of it to be copies of each other.
+    most = max(POOL, limit)
+    best_words = words.ids[best_places(words.ids, words.strength, most)]
+    best_vectors = vectors.ids[best_places(vectors.ids, vectors.cosine, most)]
     pool = np.union1d(best_words, best_vectors)
     if not len(pool):
         return _NOTHING

@@ -1,11 +1,13 @@
 """Asking the store for collections that a team may read: probes, fusion, reranking, near-duplicates left out."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from gateway.core.facts import Evidence, KnowledgeSignal
+from gateway.knowledge.chunks import Passage
 from gateway.knowledge.distinct import distinct
 from gateway.knowledge.embedders import DimensionMismatch
 from gateway.knowledge.embedders.remembered import Remembered
@@ -19,6 +21,11 @@ from gateway.knowledge.settings import CollectionSettings
 from gateway.knowledge.stores import Ask, Found, Store
 
 MOST_QUESTION_CHARACTERS = 20_000
+# How many candidates are looked at, at most, for a search's distinct hits; a repetitive file of 4 MB is fewer chunks.
+MOST_CANDIDATES = 5_000
+_WIDENED = 4
+# Some 10 ms of comparing; more of it waits for a thread, so that other calls do not wait for it.
+_COMPARED_ON_THE_LOOP = 100
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +60,12 @@ class Searching:
         probes = await self.probing.probes(asked, permitted, booked, local_only=local_only)
         rerank = rerank and not local_only and self._reranking.wanted(permitted)
         count = max(2 * limit + 4, RERANKED) if rerank else 2 * limit + 4
-        found = await self._found(Ask(asked, team, names, count, probes, wanted, fusion or CONVEX))
-        passages = found.passages
+        ask = Ask(asked, team, names, count, probes, wanted, fusion or CONVEX)
+        version, passages = await self._distinct(ask, limit, RERANKED if rerank else limit, threshold)
         if rerank and passages:
             passages = await self._reranking.reordered(asked, passages, permitted, booked)
-        hits = tuple(hit for hit in distinct(passages, limit) if hit.score >= threshold)
-        return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(found.version))
+        hits = tuple(hit for hit in passages[:limit] if hit.score >= threshold)
+        return KnowledgeSignal(hits[0].score if hits else 0.0, hits, str(version))
 
     async def measure(
         self,
@@ -84,6 +91,24 @@ class Searching:
         told = tuple((name, evidence(first.get(name, Measured()), last.get(name, Measured()))) for name in names)
         embedders = sorted({settings.embedder or "" for settings in permitted})
         return (",".join(embedders) if has_meaning else ""), told
+
+    async def _distinct(self, ask: Ask, fewest: int, most: int, threshold: float) -> tuple[int, tuple[Passage, ...]]:
+        """The store's version, and up to `most` passages without near-duplicates.
+
+        Forty copies of one text fill the first candidates: more are taken until there are `fewest` distinct ones,
+        or what follows cannot be a hit.
+        """
+        while True:
+            found = await self._found(ask)
+            passages, most = found.passages, max(fewest, most)
+            if len(passages) <= _COMPARED_ON_THE_LOOP:
+                kept = distinct(passages, most)
+            else:
+                kept = await asyncio.to_thread(distinct, passages, most)
+            is_all = len(passages) < ask.limit or passages[-1].score < threshold
+            if len(kept) >= fewest or is_all or ask.limit >= MOST_CANDIDATES:
+                return found.version, kept
+            ask = msgspec.structs.replace(ask, limit=min(MOST_CANDIDATES, _WIDENED * ask.limit))
 
     async def _found(self, ask: Ask) -> Found:
         try:
