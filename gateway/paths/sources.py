@@ -24,9 +24,9 @@ MOST_HEARD = 200_000
 class Heard:
     """One text of an answer on its way out. Of JSON every byte stays: nothing in it is taken for a marker."""
 
-    def __init__(self, count: int, *, is_json: bool) -> None:
+    def __init__(self, count: int, *, is_json: bool, is_unread: bool = False) -> None:
         self.scanner = CitationScanner(count)
-        self._is_json = is_json
+        self._is_unread = is_json or is_unread
         self._pieces: list[str] = []
         self._length = 0
 
@@ -42,7 +42,7 @@ class Heard:
 
     def feed(self, text: str) -> str:
         """What may go out now."""
-        return self._kept(text if self._is_json else self.scanner.feed(text))
+        return self._kept(text if self._is_unread else self.scanner.feed(text))
 
     def finish(self) -> str:
         """What was held back."""
@@ -66,7 +66,7 @@ class CitedSources:
     """Numbered sources, and what an answer's texts make of them.
 
     gap: what was looked for in vain; status: what `grounding` says when there is nothing to measure. low: makes the
-    gap of an answer that its sources do not bear.
+    gap of an answer that its sources do not bear. is_unread: the answer is not from sources at all.
     """
 
     def __init__(
@@ -75,12 +75,14 @@ class CitedSources:
         sources: Sequence[Source],
         *,
         is_json: bool = False,
+        is_unread: bool = False,
         search: Searched | None = None,
         wanted: Grounding | None = None,
         gap: Gap | None = None,
         low: Callable[[float], Gap] | None = None,
     ) -> None:
-        self.is_json = is_json
+        self.is_json = is_json or is_unread
+        self._is_unread = is_unread
         self.wanted = wanted
         self._decision_id = decision_id
         self._sources = {source.n: source for source in sources}
@@ -88,7 +90,7 @@ class CitedSources:
         self._heard: list[Heard] = []
         self._search = search or Searched()
         self._item_id = own_search_id(decision_id)
-        self._gap = gap
+        self.gap = gap
         self._low = low
         self._measured: tuple[int, Support] | None = None
         # What happened to the answer before it was given, such as a second try with more context.
@@ -100,7 +102,7 @@ class CitedSources:
 
     def heard(self) -> Heard:
         """A fresh reader for one text of the answer."""
-        made = Heard(len(self._sources), is_json=self.is_json)
+        made = Heard(len(self._sources), is_json=self.is_json, is_unread=self._is_unread)
         self._heard.append(made)
         return made
 
@@ -171,7 +173,7 @@ class CitedSources:
         """What the books keep of it."""
         cited = self._all_cited()
         found = self.support()
-        gap = self._gap
+        gap = self.gap
         if found is not None and not found.is_enough and self._low is not None and found.score is not None:
             gap = self._low(found.score)
         by_document: dict[tuple[str, str, str], bool | None] = {}
@@ -201,8 +203,11 @@ class CitedSources:
         return msgspec.structs.replace(found, is_enough=is_enough(found, self.wanted))
 
     def _grounding(self) -> Json | None:
-        if self._gap is not None:
-            return {"status": self._gap.kind, "score": None, "missing_numbers": [], "action": self._gap.outcome}
+        if self.gap is not None:
+            is_low = self.gap.kind == "low_support"
+            score = self.gap.score if is_low else None
+            kind = "unsupported" if is_low else self.gap.kind
+            return {"status": kind, "score": score, "missing_numbers": [], "action": self.gap.outcome}
         found = self.support()
         if found is None:
             return None

@@ -70,6 +70,18 @@ class TestResponses:
         assert citation.filename == "quokka.md"
         assert citation.file_id == call.results[0].file_id
 
+    def test_a_search_that_finds_nothing_is_told_of_too(self, client: openai.OpenAI, store: str) -> None:
+        asked: Any = {"model": "gpt-4.1-mini", "input": "zwieback?", "include": ["file_search_call.results"]}
+        asked["tools"] = tool(store, filters={"type": "eq", "key": "animal", "value": "emu"})
+        reply = client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            last = stream.get_final_response()
+        outputs: list[Any] = [reply.output, last.output]
+        for call, message in outputs:
+            assert call.type == "file_search_call"
+            assert (call.status, call.results, call.queries) == ("completed", [], ["zwieback?"])
+            assert message.type == "message"
+
     def test_a_stream_ends_with_the_same_response(self, client: openai.OpenAI, store: str) -> None:
         with client.responses.stream(
             model="gpt-4.1-mini", input="Where does the quokka live?", tools=tool(store)
