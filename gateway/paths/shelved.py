@@ -28,7 +28,8 @@ async def looked_up(
 ) -> tuple[Call, tuple[Arm, ...]]:
     """The call without what is looked up here, and arms that look it up.
 
-    Raises InvalidRequest (400) for a filter that says nothing, NotFound (404), NotPermitted (403).
+    Raises InvalidRequest (400) for a filter that says nothing and for tools that want different ones, NotFound (404),
+    NotPermitted (403).
     """
     named = file_ids_of(call)
     contents = await shelf.contents(named, principal) if named else {}
@@ -39,9 +40,12 @@ async def looked_up(
     found = await shelf.searchable(call.file_search.stores, principal)
     if not found:
         return msgspec.structs.replace(call, file_search=None), arms
+    call = without_stores(call, found)
+    if call.file_search is None:
+        return call, arms
     if call.file_search.filters:
         filter_of(msgspec.json.decode(call.file_search.filters), "tools.filters")
-    return without_stores(call, found), tuple(_searching(arm, found) for arm in arms)
+    return call, tuple(_searching(arm, found) for arm in arms)
 
 
 def _searching(arm: Arm, stores: tuple[str, ...]) -> Arm:
