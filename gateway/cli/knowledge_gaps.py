@@ -37,6 +37,8 @@ def gaps(
     say(f"{found.total} questions without an answer" + (", and older ones" if found.is_cut else "") + ".")
     if found.without_words:
         say(f"Of {found.without_words} no words are kept (`record_gaps: false`).")
+    if found.compared < found.total - found.without_words:
+        say(f"Put together below are the latest {found.compared}.")
     rows = [
         (one.count, one.samples[0][:80].replace("\n", " "), ", ".join(one.teams), ", ".join(one.collections), _day(one))
         for one in found.clusters

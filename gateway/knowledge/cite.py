@@ -7,8 +7,9 @@ from gateway.core.values import Value
 
 MOST_MARKER_CHARACTERS = 30
 
-_INSIDE = r"\d{1,3}(?:[ ]?[,;][ ]?\d{1,3}){0,4}"
-_TOKEN = re.compile(rf"`+|\n|[ ]?(?:\[{_INSIDE}\]|【{_INSIDE}】)")
+# Between the brackets of a marker.
+INSIDE = r"\d{1,3}(?:[ ]?[,;][ ]?\d{1,3}){0,4}"
+_TOKEN = re.compile(rf"`+|\n|[ ]?(?:\[{INSIDE}\]|【{INSIDE}】)")
 # What may yet become a marker, or belong to a run of backticks, when more text comes.
 _PARTIAL = re.compile(rf"(?:`+|[ ]|[ ]?[\[【][\d,; ]{{0,{MOST_MARKER_CHARACTERS}}})\Z")
 _NUMBER = re.compile(r"\d+")
@@ -23,7 +24,7 @@ class Marker(Value, frozen=True):
     source_n: int
 
 
-class _Code:
+class Code:
     """Whether what is read stands in code: between backticks, or in a fence of three and more."""
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class CitationScanner:
         self._count = count
         self._held = ""
         self._out = 0
-        self._code = _Code()
+        self._code = Code()
 
     def feed(self, text: str) -> str:
         """What may go out now. The same text in other pieces gives the same output in all."""
@@ -89,7 +90,7 @@ class CitationScanner:
         yield text[end:]
 
     def _marker(self, written: str) -> str:
-        named = _numbers(written)
+        named = numbers_in(written)
         known = [n for n in named if 1 <= n <= self._count]
         self.unknown += len(named) - len(known)
         if not known:
@@ -105,12 +106,12 @@ class CitationScanner:
 
 def find_markers(text: str, n: int) -> tuple[Marker, ...]:
     """The markers of a whole text that name one of `n` sources, in order; code is left alone."""
-    code = _Code()
+    code = Code()
     markers = []
     for found in _TOKEN.finditer(text):
         if code.leaves_marker(found[0]):
             start = found.end() - len(found[0].lstrip(" "))
-            named = dict.fromkeys(_numbers(found[0]))
+            named = dict.fromkeys(numbers_in(found[0]))
             markers += [Marker(start, found.end(), number) for number in named if 1 <= number <= n]
     return tuple(markers)
 
@@ -122,5 +123,6 @@ def clean_markers(text: str, n: int) -> tuple[str, tuple[Marker, ...], int]:
     return cleaned, tuple(scanner.markers), scanner.unknown
 
 
-def _numbers(written: str) -> list[int]:
+def numbers_in(written: str) -> list[int]:
+    """The numbers that a marker names."""
     return [int(number) for number in _NUMBER.findall(written)]

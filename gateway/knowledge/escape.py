@@ -4,12 +4,11 @@ import re
 import unicodedata
 
 # What a lenient reader takes for the bracket of a tag.
-_BRACKET = re.compile("[<＜﹤‹〈〈⟨˂ᐸ❮❬⧼⦑]")  # noqa: RUF001 - look-alikes
+_BRACKET = re.compile("[<＜﹤‹〈〈⟨˂ᐸ❮❬⧼⦑❰⟪《«⦉≪⋖ᚲ𝈶𖼿]")  # noqa: RUF001 - look-alikes
 _NAME = "source"
 # Letters that look like those of the name and are not made plain by NFKC.
 _WRITTEN = {"s": "ѕꜱƨ", "o": "оοօ๐〇0ᴏ", "u": "υսᴜ", "r": "гʀᴦⲅ", "c": "сϲᴄ", "e": "еєҽ℮εᴇ", "/": "∕⁄⧸╱⟋"}  # noqa: RUF001 - look-alikes
 _LOOK_ALIKE = str.maketrans({letter: plain for plain, letters in _WRITTEN.items() for letter in letters})
-_FAR = 60  # How far behind a bracket its name is looked for, invisible letters and all.
 # Marks that chat templates of open models read as the start or end of a turn.
 _TEMPLATE = re.compile(
     r"[<＜](?=[|｜¦])"  # noqa: RUF001 - look-alikes
@@ -37,21 +36,28 @@ def escape_text(text: str, delimiter: str) -> str:
     while delimiter in seen:
         seen = seen.replace(delimiter, "")
     seen = _TEMPLATE.sub(lambda found: "&lt;" if found[0] == "<" else "&#91;", seen)
-    return _BRACKET.sub(lambda found: "&lt;" if _names_a_tag(seen, found.end()) else found[0], seen)
+    return _BRACKET.sub(lambda found: "&lt;" if names_a_tag(seen, found.end()) else found[0], seen)
 
 
-def _names_a_tag(text: str, at: int) -> bool:
+def names_a_tag(text: str, at: int) -> bool:
     """Whether what stands here reads as the name of the block's tags, however it is written."""
-    read = ""
-    for character in text[at : at + _FAR]:
-        for plain in unicodedata.normalize("NFKD", character).casefold():
+    read = 0
+    # However far off: a reader takes no count of what cannot be seen. It ends at the next bracket at the latest, so
+    # that no part of a text is looked at for two of them.
+    for place in range(at, len(text)):
+        for plain in unicodedata.normalize("NFKD", text[place]).casefold():
             # Spaces, marks above letters, and what cannot be seen; hyphens that are only sometimes seen among it.
             if plain.isspace() or unicodedata.category(plain) in _UNREAD or plain in _FILLERS:
                 continue
-            read += plain.translate(_LOOK_ALIKE)
-        if len(read) > len(_NAME):
-            break
-    return read.lstrip("/").startswith(_NAME)
+            letter = plain.translate(_LOOK_ALIKE)
+            if letter == "/" and not read:
+                continue
+            if letter != _NAME[read]:
+                return False
+            read += 1
+            if read == len(_NAME):
+                return True
+    return False
 
 
 def escape_label(text: str, delimiter: str) -> str:

@@ -11,6 +11,7 @@ LEAST_ALIKE = 0.45
 ONLY_HERE = 0.5
 _ENDINGS = ("ings", "ing", "ies", "ed", "es", "s")
 _LEAST_STEM = 3
+Vector = dict[str, float]
 
 
 def alike(questions: Sequence[str]) -> list[list[int]]:
@@ -28,44 +29,68 @@ def alike(questions: Sequence[str]) -> list[list[int]]:
     # The most frequent first, so that the rarer wordings gather around it.
     for stems, places in sorted(together.items(), key=lambda one: (-len(one[1]), sorted(one[0]))):
         groups.add(vectors[places[0]] if stems else {}, places)
-    return [
-        sorted(places, key=lambda place: (-_cosine(vectors[place], centre), questions[place], place))
-        for centre, places in sorted(groups.found(), key=lambda one: (-len(one[1]), min(questions[p] for p in one[1])))
-    ]
+    ordered = sorted(groups.found, key=lambda one: (-len(one.places), min(questions[place] for place in one.places)))
+    return [_typical_first(group, questions, vectors) for group in ordered]
 
 
-Vector = dict[str, float]
+def _typical_first(group: "_Group", questions: Sequence[str], vectors: list[Vector]) -> list[int]:
+    return sorted(group.places, key=lambda place: (-group.likeness(vectors[place]), questions[place], place))
+
+
+class _Group:
+    """places, and the sum of their vectors. square: of the centre's length."""
+
+    def __init__(self) -> None:
+        self.centre: Vector = {}
+        self.places: list[int] = []
+        self.square = 0.0
+
+    def add(self, vector: Vector, places: list[int]) -> None:
+        for word, weight in vector.items():
+            old = self.centre.get(word, 0.0)
+            new = old + weight * len(places)
+            self.centre[word] = new
+            self.square += new * new - old * old
+        self.places += places
+
+    def likeness(self, vector: Vector) -> float:
+        """The cosine of a vector of length 1, or of none, with the centre."""
+        centre = self.centre
+        dot = sum(weight * centre[word] for word, weight in vector.items() if word in centre)
+        return dot / math.sqrt(self.square) if dot else 0.0
 
 
 class _Groups:
     """Groups by their centre; which ones share a word with a question is looked up by the word."""
 
     def __init__(self) -> None:
-        self._centres: list[Vector] = []
-        self._places: list[list[int]] = []
+        self.found: list[_Group] = []
         self._by_word: dict[str, set[int]] = defaultdict(set)
 
     def add(self, vector: Vector, places: list[int]) -> None:
         """Puts places with this vector to the group they are most like, or begins one."""
-        near = sorted({number for word in vector for number in self._by_word[word]})
-        best, likeness = -1, LEAST_ALIKE
+        near = sorted({number for word in _telling(vector) for number in self._by_word[word]})
+        best, likeness = len(self.found), LEAST_ALIKE
         for number in near:
-            found = _cosine(vector, self._centres[number])
+            found = self.found[number].likeness(vector)
             if found > likeness:
                 best, likeness = number, found
-        if best < 0:
-            best = len(self._centres)
-            self._centres.append({})
-            self._places.append([])
-        centre = self._centres[best]
-        for word, weight in vector.items():
-            centre[word] = centre.get(word, 0.0) + weight * len(places)
+        if best == len(self.found):
+            self.found.append(_Group())
+        self.found[best].add(vector, places)
+        for word in vector:
             self._by_word[word].add(best)
-        self._places[best] += places
 
-    def found(self) -> list[tuple[Vector, list[int]]]:
-        """Each group's centre and places."""
-        return list(zip(self._centres, self._places, strict=True))
+
+def _telling(vector: Vector) -> list[str]:
+    """The words of which a group must have one to be alike: the others alone, the commonest, are too light for that."""
+    rarest_last = sorted(vector.items(), key=lambda one: (one[1], one[0]))
+    square = 0.0
+    for number, (_, weight) in enumerate(rarest_last):
+        square += weight * weight
+        if square >= LEAST_ALIKE * LEAST_ALIKE:
+            return [word for word, _ in rarest_last[number:]]
+    return []
 
 
 def _vector(stems: frozenset[str], spread: Counter[str], count: int) -> Vector:
@@ -73,14 +98,6 @@ def _vector(stems: frozenset[str], spread: Counter[str], count: int) -> Vector:
     weights = {stem: 1.0 + math.log(count / spread[stem]) if spread[stem] > 1 else ONLY_HERE for stem in sorted(stems)}
     length = math.sqrt(sum(weight * weight for weight in weights.values()))
     return {stem: weight / length for stem, weight in weights.items()}
-
-
-def _cosine(one: Vector, other: Vector) -> float:
-    if not one or not other:
-        return 0.0
-    dot = sum(weight * other.get(word, 0.0) for word, weight in one.items())
-    lengths = math.sqrt(sum(w * w for w in one.values())) * math.sqrt(sum(w * w for w in other.values()))
-    return dot / lengths if lengths else 0.0
 
 
 def _stems(question: str) -> frozenset[str]:

@@ -11,7 +11,7 @@ class ChatEditor(EditedEvents):
     """Adds `annotations` and the `gateway` object; takes out markers that name no source.
 
     Streamed, all annotations of a choice come in one chunk just before its finish, each with `index`: the
-    official accumulator raises otherwise. Of an answer in JSON the text stays as it is, without annotations.
+    official accumulator raises otherwise. An answer in JSON loses all markers and gets no annotations.
     """
 
     def __init__(self, sources: CitedSources) -> None:
@@ -26,16 +26,19 @@ class ChatEditor(EditedEvents):
         choices = reply.get("choices") if reply is not None else None
         if not isinstance(choices, list):
             return body
+        changed = self._sources.annotates
         for choice in choices:
             message = choice.get("message") if isinstance(choice, dict) else None
             if isinstance(message, dict) and isinstance(message.get("content"), str):
                 heard = self._sources.heard()
-                message["content"] = heard.feed(message["content"]) + heard.finish()
-                if not self._sources.is_json:
+                given = heard.feed(message["content"]) + heard.finish()
+                changed |= given != message["content"]
+                message["content"] = given
+                if self._sources.annotates:
                     found = self._sources.url_citations(heard.markers)
                     message["annotations"] = [*listed(message.get("annotations")), *found]
         told = {"gateway": self._sources.told()}
-        return edited(body, told if self._sources.is_json else {"choices": choices, **told})
+        return edited(body, {"choices": choices, **told} if changed else told)
 
     def edit(self, event: bytes, data: bytes, told: Json) -> bytes:
         """See EditedEvents."""
@@ -82,8 +85,8 @@ class ChatEditor(EditedEvents):
     def _ending(self, choice: Json) -> Json:
         heard = self._reader(choice)
         rest = heard.finish()
-        if self._sources.is_json:
-            return _choice(choice.get("index", 0), {})
+        if not self._sources.annotates:
+            return _choice(choice.get("index", 0), {"content": rest} if rest else {})
         found = self._sources.url_citations(heard.markers)
         annotations = [{"index": place, **annotation} for place, annotation in enumerate(found)]
         return _choice(choice.get("index", 0), {"content": rest, "annotations": annotations})

@@ -138,20 +138,16 @@ class ResponsesEditor(EditedEvents):
         if part.get("type") != "output_text" or not isinstance(part.get("text"), str):
             return False
         cleaned = self._cleaned(part["text"], counts=counts)
-        if self._sources.is_json:
-            return False
+        changed: bool = cleaned.text != part["text"]
         part["text"] = cleaned.text
+        if not self._sources.annotates:
+            return changed
         part["annotations"] = [*listed(part.get("annotations")), *cleaned.annotations]
         return True
 
     def _cleaned(self, text: str, *, counts: bool) -> "_Cleaned":
         """A whole text. counts: it is heard for the first time, and not a repetition of what was streamed."""
-        if counts:
-            heard = self._sources.heard()
-            return _Cleaned(heard.feed(text) + heard.finish(), self._sources.file_citations(heard.markers))
-        if self._sources.is_json:
-            return _Cleaned(text, [])
-        scanner = self._sources.scanner()
+        scanner = self._sources.heard() if counts else self._sources.scanner()
         given = scanner.feed(text) + scanner.finish()
         return _Cleaned(given, self._sources.file_citations(scanner.markers))
 

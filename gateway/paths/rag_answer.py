@@ -34,6 +34,7 @@ TOLD_TO = {
     "one short question, in the language of the message, that would help to find what is meant. Answer nothing yet.",
 }
 NO_MATCH = (b"x-gateway-knowledge", b"no-match")
+UNSUPPORTED = (b"x-gateway-knowledge", b"unsupported")
 UNAVAILABLE = (
     (b"x-gateway-knowledge", b"unavailable"),
     (b"x-gateway-knowledge-reason", b"the sources cannot be searched; answered without them"),
@@ -117,6 +118,11 @@ class RagAnswer:
         """What puts the citations into a reply of the call's endpoint."""
         return ResponsesEditor(cited) if self.call.endpoint == "responses" else ChatEditor(cited)
 
+    def _telling(self, gap: Gap | None) -> ReplyEditor:
+        """What tells of a search in a reply that stands on no source, and leaves its words as they are."""
+        search = Searched(question(self.call), self._wants_results())
+        return self._editor(CitedSources(self._decision.id, (), is_unread=True, search=search, gap=gap))
+
     def _sent(self, block: str | None) -> tuple[bytes, bool]:
         """The body that goes upstream, with this block before the last user turn."""
         return rewritten(self.call, self.arm, may_ask_usage=self._may_ask_usage, block=block)
@@ -164,12 +170,14 @@ class RagAnswer:
             prepared = self._instructed(cited, block)
         elif way == "direct":
             body, injected = self._sent(None)
-            prepared = Prepared(self.arm, body, injected, headers=self._headers(), grounds=cited.grounds)
+            # The reply is nobody's but the model's; only who asked for a search is told in it what came of that.
+            editor = self._telling(cited.gap) if self.call.file_search is not None else None
+            prepared = Prepared(self.arm, body, injected, headers=self._headers(), editor=editor, grounds=cited.grounds)
         else:
             text = self.terms.no_match_text or (ASKS_BACK if way == "clarify" else ABSTAINS)
             prepared = self._own(text, cited, cited.grounds)
             if way == "fallback":
-                prepared = msgspec.structs.replace(prepared, passes_on=True)
+                prepared = msgspec.structs.replace(prepared, passes_on=True, editor=self._telling(cited.gap))
         return msgspec.structs.replace(prepared, headers=(*prepared.headers, NO_MATCH))
 
     def _instructed(self, cited: CitedSources, block: str) -> Prepared:
@@ -208,7 +216,10 @@ class RagAnswer:
         goes_on = wanted.action == "fallback"
         grounds = Grounds(gap=gap) if goes_on else Grounds(gap=gap, support=found)
         refusal = self._own(self.terms.no_match_text or ABSTAINS, cited, lambda: grounds)
-        return Weighed(refusal, goes_on=goes_on)
+        if goes_on:
+            headers = (*refusal.headers, UNSUPPORTED)
+            refusal = msgspec.structs.replace(refusal, headers=headers, editor=self._telling(gap), passes_on=True)
+        return Weighed(refusal)
 
 
 async def prepare_rag(

@@ -34,7 +34,8 @@ async def looked_up(
 ) -> tuple[Call, tuple[Arm, ...]]:
     """The call without what is looked up here, and arms that look it up.
 
-    Raises InvalidRequest (400) for a filter that says nothing, NotFound (404), NotPermitted (403).
+    Raises InvalidRequest (400) for a filter that says nothing and for tools that want different ones, NotFound (404),
+    NotPermitted (403).
     """
     if call.model.startswith(MADE_MODEL):
         await _require(call.model.removeprefix(COLLECTION), principal, shelf)
@@ -47,9 +48,12 @@ async def looked_up(
     found = await shelf.searchable(call.file_search.stores, principal)
     if not found:
         return msgspec.structs.replace(call, file_search=None), arms
+    call = without_stores(call, found)
+    if call.file_search is None:
+        return call, arms
     if call.file_search.filters:
         filter_of(msgspec.json.decode(call.file_search.filters), "tools.filters")
-    return without_stores(call, found), tuple(_searching(arm, found) for arm in arms)
+    return call, tuple(_searching(arm, found) for arm in arms)
 
 
 async def _require(store: str, principal: Principal, shelf: Shelved) -> None:

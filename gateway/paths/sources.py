@@ -9,6 +9,7 @@ from gateway.core.decision import Grounding
 from gateway.core.grounds import Gap, Grounds, Support, UsedSource
 from gateway.core.values import Value
 from gateway.knowledge.cite import CitationScanner, Marker
+from gateway.knowledge.cite_json import JsonScanner
 from gateway.knowledge.context import Source
 from gateway.knowledge.grounding import support
 from gateway.knowledge.judge import judge_messages
@@ -21,12 +22,30 @@ LEAST_SUPPORT = 0.4
 MOST_HEARD = 200_000
 
 
-class Heard:
-    """One text of an answer on its way out. Of JSON every byte stays: nothing in it is taken for a marker."""
+class Unread:
+    """In place of a scanner, for a text that is not from sources: it goes on as it is."""
 
-    def __init__(self, count: int, *, is_json: bool) -> None:
-        self.scanner = CitationScanner(count)
-        self._is_json = is_json
+    def __init__(self) -> None:
+        self.markers: list[Marker] = []
+        self.unknown = 0
+
+    def feed(self, text: str) -> str:
+        """The text."""
+        return text
+
+    def finish(self) -> str:
+        """Nothing: nothing is held back."""
+        return ""
+
+
+Scanner = CitationScanner | JsonScanner | Unread
+
+
+class Heard:
+    """One text of an answer on its way out."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self.scanner = scanner
         self._pieces: list[str] = []
         self._length = 0
 
@@ -37,12 +56,12 @@ class Heard:
 
     @property
     def markers(self) -> list[Marker]:
-        """Those in what was given out."""
+        """Those in what was given out; of JSON, those that were taken out of it."""
         return self.scanner.markers
 
     def feed(self, text: str) -> str:
         """What may go out now."""
-        return self._kept(text if self._is_json else self.scanner.feed(text))
+        return self._kept(self.scanner.feed(text))
 
     def finish(self) -> str:
         """What was held back."""
@@ -65,8 +84,9 @@ class Searched(Value, frozen=True):
 class CitedSources:
     """Numbered sources, and what an answer's texts make of them.
 
+    annotates: whether the reply tells where its text cites; there is no place for that in JSON.
     gap: what was looked for in vain; status: what `grounding` says when there is nothing to measure. low: makes the
-    gap of an answer that its sources do not bear.
+    gap of an answer that its sources do not bear. is_unread: the answer is not from sources at all.
     """
 
     def __init__(
@@ -75,12 +95,14 @@ class CitedSources:
         sources: Sequence[Source],
         *,
         is_json: bool = False,
+        is_unread: bool = False,
         search: Searched | None = None,
         wanted: Grounding | None = None,
         gap: Gap | None = None,
         low: Callable[[float], Gap] | None = None,
     ) -> None:
-        self.is_json = is_json
+        self.annotates = not (is_json or is_unread)
+        self._is_json = is_json
         self.wanted = wanted
         self._decision_id = decision_id
         self._sources = {source.n: source for source in sources}
@@ -88,24 +110,28 @@ class CitedSources:
         self._heard: list[Heard] = []
         self._search = search or Searched()
         self._item_id = own_search_id(decision_id)
-        self._gap = gap
+        self.gap = gap
         self._low = low
         self._measured: tuple[int, Support] | None = None
         # What happened to the answer before it was given, such as a second try with more context.
         self.done: str | None = None
 
-    def scanner(self) -> CitationScanner:
+    def scanner(self) -> Scanner:
         """A scanner for a text that is told again: nothing of it counts."""
-        return CitationScanner(0 if self.is_json else len(self._sources))
+        if self.annotates:
+            return CitationScanner(len(self._sources))
+        return JsonScanner(len(self._sources)) if self._is_json else Unread()
 
     def heard(self) -> Heard:
         """A fresh reader for one text of the answer."""
-        made = Heard(len(self._sources), is_json=self.is_json)
+        made = Heard(self.scanner())
         self._heard.append(made)
         return made
 
     def url_citations(self, markers: Sequence[Marker]) -> list[Json]:
         """Chat's annotations: `url_citation` with code-point offsets of each marker."""
+        if not self.annotates:
+            return []
         return [
             {
                 "type": "url_citation",
@@ -121,6 +147,8 @@ class CitedSources:
 
     def file_citations(self, markers: Sequence[Marker]) -> list[Json]:
         """Responses' annotations: `file_citation` with the offset at which each marker begins."""
+        if not self.annotates:
+            return []
         return [
             {
                 "type": "file_citation",
@@ -171,13 +199,17 @@ class CitedSources:
         """What the books keep of it."""
         cited = self._all_cited()
         found = self.support()
-        gap = self._gap
+        gap = self.gap
         if found is not None and not found.is_enough and self._low is not None and found.score is not None:
             gap = self._low(found.score)
         by_document: dict[tuple[str, str, str], bool | None] = {}
         for source in self._sources.values():
             key = (source.collection, source.document, source.version)
-            by_document[key] = None if self.is_json else bool(by_document.get(key)) or source.n in cited
+            if source.n in cited:
+                by_document[key] = True
+            elif not by_document.get(key):
+                # An answer in JSON is not asked to cite: what it does not name, it may have used all the same.
+                by_document[key] = None if self._is_json else False
         return Grounds(
             tuple(UsedSource(*key, cited=was) for key, was in by_document.items()),
             gap,
@@ -201,8 +233,11 @@ class CitedSources:
         return msgspec.structs.replace(found, is_enough=is_enough(found, self.wanted))
 
     def _grounding(self) -> Json | None:
-        if self._gap is not None:
-            return {"status": self._gap.kind, "score": None, "missing_numbers": [], "action": self._gap.outcome}
+        if self.gap is not None:
+            is_low = self.gap.kind == "low_support"
+            score = self.gap.score if is_low else None
+            kind = "unsupported" if is_low else self.gap.kind
+            return {"status": kind, "score": score, "missing_numbers": [], "action": self.gap.outcome}
         found = self.support()
         if found is None:
             return None

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from gateway.core.call import Headers
 from gateway.core.decision import Arm
 from gateway.core.event import Closing
@@ -36,9 +38,10 @@ class Prepared(Value, frozen=True):
     body: what goes upstream. usage_injected: we asked for the stream's usage, the caller did not.
     context_tokens: of injected sources. headers: what the caller is told beside the reply.
     answer: a whole reply made here, in place of an upstream call: content type and bytes. passes_on: as long as
-    another arm is left, that one is to answer instead. instead: an arm to ask in place of this one, whose reply gets
-    these headers. grounds: what the answer stands on, told whenever the books ask. weigh: looks at a whole good
-    reply before anybody else does. judging: by whom the answer is looked at after it was given.
+    another arm is left, that one is to answer instead, and gets the headers and the editor. instead: an arm to ask in
+    place of this one, whose reply gets these headers. grounds: what the answer stands on, told whenever the books
+    ask. weigh: looks at a whole good reply before anybody else does. judging: by whom the answer is looked at after it
+    was given.
     """
 
     arm: Arm
@@ -55,6 +58,20 @@ class Prepared(Value, frozen=True):
     judging: "Judging | None" = None
 
 
+def passed_on(given: Prepared, passed: Prepared | None) -> Prepared:
+    """What one way answers, with what another that passed the call on to it would have said of its sources.
+
+    A way that was looked for sources itself says what came of that, and nothing of the other's.
+    """
+    if passed is None or given.answer is not None:
+        return given
+    own = {name for name, _ in given.headers}
+    if any(name in own for name, _ in passed.headers):
+        return given
+    editor = given.editor if given.editor is not None else passed.editor
+    return msgspec.structs.replace(given, headers=given.headers + passed.headers, editor=editor)
+
+
 class Judging(Value, frozen=True):
     """Who is asked about an answer that was given. messages: what they are shown; none when nothing was said."""
 
@@ -65,12 +82,11 @@ class Judging(Value, frozen=True):
 class Weighed(Value, frozen=True):
     """What becomes of a whole reply. otherwise: an answer of our own in its place; None when it is given as it is.
 
-    goes_on: not before the other arms. again: what is asked first, once, in place of it.
+    again: what is asked first, once, in place of it.
     """
 
     otherwise: Prepared | None = None
     again: Prepared | None = None
-    goes_on: bool = False
 
 
 class Book(Protocol):

@@ -17,7 +17,7 @@ from gateway.upstream.breaker import Breaker
 from gateway.upstream.error_event import is_failure
 from gateway.upstream.faults import Aborted, ConnectFailed, TimedOut, TransportError
 from gateway.upstream.port import Deadlines, Lease, Outgoing, Reply
-from gateway.upstream.prepared import Book, Prepared
+from gateway.upstream.prepared import Book, Prepared, passed_on
 from gateway.upstream.upstreams import Upstream, Upstreams
 from gateway.upstream.waiting import Waiting, deadlines_within, retry_after
 from gateway.wire.usage import usage_of_body
@@ -78,6 +78,7 @@ class Sender:
         for place, arm in enumerate(arms, 1):
             sent = await chain.try_arm(arm, last=place == len(arms))
             if sent is not None:
+                sent.prepared = passed_on(sent.prepared, chain.passed)
                 return sent
         raise chain.fault or UpstreamFailed("No upstream could be asked.")
 
@@ -85,7 +86,8 @@ class Sender:
 class _Chain:
     """One call's way through its arms. upstream, breaker, ticket, last: of the arm in turn.
 
-    deadlines, unsent: of its last try. fault: what the caller is told if nobody answers.
+    deadlines, unsent: of its last try. fault: what the caller is told if nobody answers. passed: what a way that found
+    nothing to stand on would have said.
     """
 
     upstream: Upstream
@@ -117,6 +119,7 @@ class _Chain:
         self.most = MAX_ATTEMPTS
         self.due = math.inf  # on the loop's clock
         self.fault: GatewayError | None = None
+        self.passed: Prepared | None = None
         self.own_waiting: CallLimits | None = None
         if limits is not None:
             bare = replace(limits, deadline_seconds=None, attempts=None)
@@ -192,7 +195,10 @@ class _Chain:
             if sent is not None:
                 sent.prepared = replace(sent.prepared, headers=sent.prepared.headers + prepared.headers)
             return sent
-        return None if prepared.passes_on and not self.last else Sent(prepared, None, None)
+        if prepared.passes_on and not self.last:
+            self.passed = prepared
+            return None
+        return Sent(prepared, None, None)
 
     async def _weighed(self, arm: Arm, prepared: Prepared, sent: Sent) -> Sent | None:
         """The reply, or what is given in its place; None when the next arm should answer."""
@@ -204,10 +210,6 @@ class _Chain:
         if found.otherwise is None:
             return sent
         self._set_aside(reply)
-        if found.goes_on and not self.last:
-            if found.otherwise.grounds is not None:
-                self.book.note(found.otherwise.grounds)
-            return None
         if found.again is not None and self.tries < self.most and not self._is_over():
             second = await self._attempt(found.again)
             begun = None if second is None else await self._begun(arm, found.again, second, ends=False)

@@ -53,33 +53,70 @@ def file_search_of(tools: msgspec.Raw, include: object = None) -> FileSearch | N
     Worth asking only where NAME stands in the body. Raises InvalidRequest (400) for a tool that says something it
     cannot.
     """
-    found = [_read(raw, place) for place, raw in enumerate(_listed(tools)) if _is_search(raw)]
+    found = [tool for _, tool in _searches(tools)]
     stores = tuple(dict.fromkeys(store for tool in found for store in tool.vector_store_ids or ()))
     if not stores:
         return None
     if len(stores) > MOST_STORES:
         raise InvalidRequest(f"file_search names {len(stores)} vector stores; at most {MOST_STORES}.", param="tools")
-    ranking = next((tool.ranking_options for tool in found if tool.ranking_options is not None), _Ranking())
+    return _together(found, stores, wants_results=isinstance(include, list) and RESULTS in include)
+
+
+def _searches(tools: msgspec.Raw) -> list[tuple[int, _Tool]]:
+    """The `file_search` tools of a list with their places."""
+    return [(place, _read(raw, place)) for place, raw in enumerate(_listed(tools)) if _is_search(raw)]
+
+
+def _together(tools: list[_Tool], stores: tuple[str, ...], *, wants_results: bool) -> FileSearch:
+    """One search for several tools, by the terms of the first and the largest number of results."""
+    ranking = tools[0].ranking_options or _Ranking()
     weights = ranking.hybrid_search
     return FileSearch(
         stores=stores,
-        filters=next((msgspec.json.encode(tool.filters) for tool in found if tool.filters), b""),
-        limit=max(tool.max_num_results for tool in found),
+        filters=_filters(tools[0]),
+        limit=max(tool.max_num_results for tool in tools),
         threshold=ranking.score_threshold,
         weights=None if weights is None else (weights.embedding_weight, weights.text_weight),
-        wants_results=isinstance(include, list) and RESULTS in include,
+        wants_results=wants_results,
     )
+
+
+def _filters(tool: _Tool) -> bytes:
+    return msgspec.json.encode(tool.filters, order="sorted") if tool.filters else b""
+
+
+def _require_same(tools: list[tuple[int, _Tool]]) -> None:
+    """There is one search for all: what only one of them wants would be dropped, or hold for the others too."""
+    _, first = tools[0]
+    for place, tool in tools[1:]:
+        if _filters(tool) != _filters(first):
+            word, what = "filters", "one set of filters"
+        elif (tool.ranking_options or _Ranking()) != (first.ranking_options or _Ranking()):
+            word, what = "ranking_options", "one set of ranking options"
+        else:
+            continue
+        raise InvalidRequest(
+            f"Only {what} per call is served here; this tool's differ from those of another file_search tool.",
+            param=f"tools[{place}].{word}",
+        )
 
 
 def without_stores(call: Call, searched: tuple[str, ...]) -> Call:
     """The call as it goes upstream when these stores are searched here: without them, and without an empty tool.
 
-    call.file_search names the searched ones alone afterwards.
+    call.file_search is afterwards what the tools that name them ask for; None when `tool_choice` wants no tool used.
+    Raises InvalidRequest (400) for tools that want different things of the one search.
     """
     if call.file_search is None:
         return call
     body = call.inbound.body
     fields = read_object(body)
+    ours = [one for one in _searches(fields["tools"]) if set(one[1].vector_store_ids or ()).intersection(searched)]
+    is_off = bytes(fields.get("tool_choice", b"")).strip() == b'"none"'
+    mine: FileSearch | None = None
+    if ours and not is_off:
+        _require_same(ours)
+        mine = _together([tool for _, tool in ours], searched, wants_results=call.file_search.wants_results)
     kept: list[msgspec.Raw] = []
     for raw in _listed(fields["tools"]):
         if not _is_search(raw):
@@ -92,7 +129,6 @@ def without_stores(call: Call, searched: tuple[str, ...]) -> Call:
     if not any(map(_is_search, kept)):
         body = _without_results(body)
     inbound = msgspec.structs.replace(call.inbound, body=body)
-    mine = msgspec.structs.replace(call.file_search, stores=searched)
     return msgspec.structs.replace(call, inbound=inbound, file_search=mine, has_tools=bool(kept))
 
 

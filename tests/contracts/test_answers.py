@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -143,6 +144,21 @@ async def test_gaps_are_put_together_by_what_they_are_about(database: Database) 
     assert (await over(database).gaps("unheard")).total == 0
     with pytest.raises(InvalidRequest):
         await over(database).gaps(since="yesterday")
+
+
+async def test_older_gaps_of_one_collection_are_not_hidden_by_newer_ones_of_others(database: Database) -> None:
+    def asked(words: str, at: float, *names: str) -> Grounds:
+        return Grounds(gap=msgspec.structs.replace(gap(words, at), collections=names))
+
+    names = [("help", "desk"), ("help2",), ("my_help",), ("helpx", "xhelp"), ("HELP",), ("my-help",)]
+    await kept(
+        database,
+        *(Grounded(closed(n), asked(f"number {n}", NOON + n, *them)) for n, them in enumerate(names, 1)),
+    )
+    store = AnswerStore(database)
+    for name, number in (("help", 1), ("desk", 1), ("my_help", 3), ("xhelp", 4)):
+        assert [one.question for one in await store.unanswered(None, None, None, 1, name)] == [f"number {number}"]
+    assert await store.unanswered(None, None, None, 1, "elp") == []
 
 
 async def test_old_rows_go_with_their_month(database: Database) -> None:

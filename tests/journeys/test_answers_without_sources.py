@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.fakes.answering_gateway import FOUND, LOST, answering_gateway
+from tests.fakes.answering_gateway import FOUND, LOST, AnsweringGateway, answering_gateway
 
 USE = "path: rag, collections: [help], model: gpt-4.1-mini"
 GAPS = "SELECT id, team, collections, kind, outcome, question, score FROM knowledge_gaps ORDER BY at"
@@ -68,6 +68,41 @@ async def test_the_next_way_answers_and_the_gap_is_kept(tmp_path: Path) -> None:
         assert (said(body), it.asked[0]["model"], headers["x-gateway-path"]) == ("From memory.", "spare", "direct")
         assert [(gap["outcome"], gap["question"]) for gap in await it.rows(GAPS)] == [("fallback", LOST)]
         assert await it.rows(SOURCES) == []
+
+
+async def streamed(it: AnsweringGateway, *replies: Any) -> tuple[str, list[dict[str, Any]], str | None]:
+    """What a stream said, its `gateway` objects, and `x-gateway-knowledge`."""
+    it.replies[:] = replies
+    asked = await it.client.chat.completions.with_raw_response.create(
+        model="auto", messages=[{"role": "user", "content": LOST}], stream=True
+    )
+    words, told = "", []
+    async for chunk in asked.parse():
+        words += chunk.choices[0].delta.content or ""
+        told += [(chunk.model_extra or {})["gateway"]] if "gateway" in (chunk.model_extra or {}) else []
+    return words, told, asked.headers.get("x-gateway-knowledge")
+
+
+async def test_the_next_way_says_that_nothing_was_found_before_it(tmp_path: Path) -> None:
+    use = f"{{{USE}, on_no_match: fallback, fallback: [{{path: direct, model: spare}}]}}"
+    async with answering_gateway(tmp_path, use) as it:
+        body, headers = await it.chat(LOST, "From memory, as in [1].")
+        assert (said(body), headers["x-gateway-knowledge"]) == ("From memory, as in [1].", "no-match")
+        assert headers["x-gateway-collections"] == "help"
+        assert (body["gateway"]["sources"], body["gateway"]["grounding"]["status"]) == ([], "no_match")
+        words, told, knowledge = await streamed(it, ["From memory, ", "as in [1", "]."])
+        assert (words, knowledge) == ("From memory, as in [1].", "no-match")
+        assert [one["grounding"]["action"] for one in told] == ["fallback"]
+
+
+async def test_a_next_way_with_sources_of_its_own_tells_of_those(tmp_path: Path) -> None:
+    spare = "{path: rag, collections: [quiet], model: spare}"
+    use = f"{{{USE}, match_over: 0.99, on_no_match: fallback, fallback: [{spare}]}}"
+    async with answering_gateway(tmp_path, use) as it:
+        body, headers = await it.chat(FOUND, GOOD)
+        assert "x-gateway-knowledge" not in headers
+        assert headers["x-gateway-collections"] == "quiet"
+        assert body["gateway"]["grounding"]["status"] == "supported"
 
 
 async def test_a_gap_is_kept_also_when_the_next_way_fails(tmp_path: Path) -> None:
@@ -189,6 +224,12 @@ async def test_an_answer_without_its_sources_is_passed_on_to_the_next_way(tmp_pa
     async with answering_gateway(tmp_path, use) as it:
         body, headers = await it.chat(FOUND, BAD, "From memory.")
         assert (said(body), headers["x-gateway-path"]) == ("From memory.", "direct")
+        assert headers["x-gateway-knowledge"] == "unsupported"
+        told = body["gateway"]
+        assert (told["sources"], told["grounding"]["status"], told["grounding"]["action"]) == (
+            [], "unsupported", "fallback",
+        )  # fmt: skip
+        assert told["grounding"]["score"] < 0.2
         assert [(gap["kind"], gap["outcome"]) for gap in await it.rows(GAPS)] == [("low_support", "fallback")]
         assert await it.rows(SOURCES) == []
 

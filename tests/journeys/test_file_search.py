@@ -70,6 +70,18 @@ class TestResponses:
         assert citation.filename == "quokka.md"
         assert citation.file_id == call.results[0].file_id
 
+    def test_a_search_that_finds_nothing_is_told_of_too(self, client: openai.OpenAI, store: str) -> None:
+        asked: Any = {"model": "gpt-4.1-mini", "input": "zwieback?", "include": ["file_search_call.results"]}
+        asked["tools"] = tool(store, filters={"type": "eq", "key": "animal", "value": "emu"})
+        reply = client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            last = stream.get_final_response()
+        outputs: list[Any] = [reply.output, last.output]
+        for call, message in outputs:
+            assert call.type == "file_search_call"
+            assert (call.status, call.results, call.queries) == ("completed", [], ["zwieback?"])
+            assert message.type == "message"
+
     def test_a_stream_ends_with_the_same_response(self, client: openai.OpenAI, store: str) -> None:
         with client.responses.stream(
             model="gpt-4.1-mini", input="Where does the quokka live?", tools=tool(store)
@@ -127,6 +139,12 @@ class TestChat:
             )
         assert refused.value.param == "tools.filters.type"
 
+    def test_a_second_tool_with_other_filters_is_refused(self, client: openai.OpenAI, store: str) -> None:
+        wombats = tool(store, filters={"type": "eq", "key": "animal", "value": "wombat"})
+        with pytest.raises(openai.BadRequestError, match="one set of filters") as refused:
+            client.chat.completions.create(model="gpt-4.1-mini", messages=ASKED, tools=tool(store) + wombats)
+        assert refused.value.param == "tools[1].filters"
+
 
 async def sent(gateway: RunningGateway, body: dict[str, Any]) -> dict[str, Any]:
     """What an upstream sees of a call."""
@@ -146,6 +164,11 @@ async def test_the_tool_itself_does_not_go_upstream(gateway: RunningGateway, sto
     assert seen["tools"] == [function]
     assert seen["messages"][-1] == ASKED[-1]
     assert "Rottnest" in seen["messages"][-2]["content"]
+
+
+async def test_a_call_that_wants_no_tool_used_gets_no_sources(gateway: RunningGateway, store: str) -> None:
+    seen = await sent(gateway, {"messages": ASKED, "tools": tool(store), "tool_choice": "none"})
+    assert (seen["messages"], "tools" in seen, "tool_choice" in seen) == (ASKED, False, False)
 
 
 async def test_a_store_that_is_not_ours_is_the_providers_affair(gateway: RunningGateway) -> None:

@@ -3,6 +3,7 @@
 
 import re
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.core.facts import Hit
 from gateway.knowledge.context import build_context
+from gateway.knowledge.escape import names_a_tag
 from tests.fakes.injections import ATTEMPTS, KEY
 
 _UNSEEN = re.compile(r"[\u3164\uffa0\u2800\u00ad\u200b-\u200f\u2060-\u2064\ufeff\x00-\x08]")
-_LOOK_ALIKE = str.maketrans("оѕсеСОЅ‹›〈〉υгε0❮❬ᐸꜱᴏᴜʀᴄᴇ∕", "oscecos<><>ureo<<<source/")
-_FENCE = re.compile(r"<\s*/?\s*source", re.IGNORECASE)
+_LOOK_ALIKE = str.maketrans("оѕсеСОЅ‹›〈〉υгε0❮❬ᐸ❰⟪《«⦉≪ꜱᴏᴜʀᴄᴇ∕", "oscecos<><>ureo<<<<<<<<<source/")
+_FENCE = re.compile(r"<[\s/]*source", re.IGNORECASE)
 _TEMPLATE = re.compile(
     r"<[|｜]|\[/?(?:SYSTEM_PROMPT|TOOL_RESULTS)\]|</?(?:bos|think|tool_response|developer)>"
     r"|\[/?INST\]|<<?/?SYS>>|</?s>|</?system>|<start_of_turn>",
@@ -62,6 +64,25 @@ def test_plain_text_and_code_are_left_as_they_are() -> None:
     text = "if a < b && c > d: print('<b>ok</b>')  # resources, a[1], x << 2, outsourced\n<div class=\"x\">"
     block = build_context([Hit("c", "a", "v", "Code", text, 0.9)], 1000, delimiter=KEY).text
     assert text in block
+
+
+class Counted(str):
+    """A text that counts how often one of its characters is looked at."""
+
+    __slots__ = ("looks",)
+    looks: int
+
+    def __getitem__(self, key: Any) -> str:
+        self.looks += 1
+        return super().__getitem__(key)
+
+
+def test_no_part_of_a_text_is_looked_at_for_two_brackets() -> None:
+    text = Counted(("<" + " " * 50) * 200 + "<" * 1_000 + "</" * 1_000 + " " * 10_000)
+    text.looks = 0
+    for found in re.finditer("<", text):
+        assert not names_a_tag(text, found.end())
+    assert text.looks <= 2 * len(text)
 
 
 @settings(max_examples=300, deadline=None)

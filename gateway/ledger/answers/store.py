@@ -55,14 +55,18 @@ class AnswerStore:
         self._database = database
 
     async def unanswered(
-        self, since: float | None, until: float | None, team: str | None, most: int
+        self, since: float | None, until: float | None, team: str | None, most: int, collection: str | None = None
     ) -> list[Unanswered]:
-        """The latest questions that nothing answered, newest first."""
+        """The latest questions that nothing answered, newest first. collection: one that they were looked for in."""
         rows = _GAPS.c
         query = select(_GAPS).order_by(rows.at.desc(), rows.id).limit(most)
         query = query if since is None else query.where(rows.at >= since)
         query = query if until is None else query.where(rows.at < until)
         query = query if team is None else query.where(rows.team == team)
+        if collection is not None:
+            # They stand in one column, with commas between them; a name has none. LIKE would not tell case on SQLite.
+            listed = "," + rows.collections + ","
+            query = query.where(func.replace(listed, f",{collection},", "") != listed)
         async with self._database.session() as session:
             found = (await session.execute(query)).mappings().all()
         return [

@@ -169,3 +169,17 @@ def test_a_whole_reply_is_edited_and_its_other_fields_are_not() -> None:
 )
 def test_a_reply_that_is_not_understood_goes_on_as_it_came(body: bytes) -> None:
     assert editor().whole(body) == body
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_json_loses_its_markers_in_a_stream_too(size: int) -> None:
+    """Also one that the stream's end leaves half."""
+    said = ['{"days": [1], "of [2]": "Ten', " days [", "2", "][9].", '\\n", "half": "[1']
+    stream = b"".join([*(chunk({"content": piece}) for piece in said), chunk({}, "stop"), DONE])
+    context = build_context([hit("Ten days."), hit("By card.", "payment.md", 0.8)], 1_000)
+    made = ChatEditor(CitedSources("dec_1", context.sources, is_json=True))
+    out = b"".join(made.feed(stream[at : at + size]) for at in range(0, len(stream), size)) + made.finish()
+    assert text(out) == '{"days": [1], "of [2]": "Ten days.\\n", "half": "[1'
+    assert annotations(out) == []
+    (told,) = (one["gateway"] for one in chunks(out) if "gateway" in one)
+    assert [one["cited"] for one in told["sources"]] == [False, True]

@@ -17,20 +17,20 @@ WRITTEN = "".join(PIECES)
 ADAPTER: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
 
 
-def editor() -> ResponsesEditor:
+def editor(*, is_json: bool = False) -> ResponsesEditor:
     context = build_context([hit("Ten days."), hit("By card.", "payment.md", 0.8)], 1_000)
-    return ResponsesEditor(CitedSources("dec_1", context.sources))
+    return ResponsesEditor(CitedSources("dec_1", context.sources, is_json=is_json))
 
 
-def upstreams_stream() -> bytes:
+def upstreams_stream(pieces: tuple[str, ...] = PIECES) -> bytes:
     """An upstream's events: those of a whole answer, with its one delta cut into pieces."""
     call = read({"model": "m", "input": "x", "stream": True}, "/v1/responses")
     out = []
     number = 0
-    for event in own_answer(call, WRITTEN, {})[1].decode().removesuffix("\n\n").split("\n\n"):
+    for event in own_answer(call, "".join(pieces), {})[1].decode().removesuffix("\n\n").split("\n\n"):
         told = json.loads(event.partition("data: ")[2])
         told.get("response", {}).pop("gateway", None)
-        deltas = PIECES if told["type"] == "response.output_text.delta" else (None,)
+        deltas = pieces if told["type"] == "response.output_text.delta" else (None,)
         for delta in deltas:
             if delta is not None:
                 told["delta"] = delta
@@ -86,6 +86,25 @@ def test_annotations_come_before_the_text_is_done_and_again_in_it() -> None:
     ]
     assert events[-1]["response"]["output"][1]["content"][0]["annotations"] == added
     assert [one["cited"] for one in events[-1]["response"]["gateway"]["sources"]] == [True, True]
+
+
+def test_json_loses_its_markers_wherever_it_is_told() -> None:
+    pieces = ('{"days": [1], "of": "Ten', " days [", "2", "][9]", '.\\n"}')
+    stream, clean = upstreams_stream(pieces), '{"days": [1], "of": "Ten days.\\n"}'
+    for size in (1, 50, len(stream)):
+        made = editor(is_json=True)
+        events = told(b"".join(made.feed(stream[at : at + size]) for at in range(0, len(stream), size)) + made.finish())
+        assert "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta") == clean
+        (done,) = [one["text"] for one in events if one["type"] == "response.output_text.done"]
+        (part,) = [one["part"]["text"] for one in events if one["type"] == "response.content_part.done"]
+        last = events[-1]["response"]
+        assert done == part == last["output"][1]["content"][0]["text"] == clean
+        assert [one["cited"] for one in last["gateway"]["sources"]] == [False, True]
+        assert not any("annotation" in one["type"] for one in events)
+    body = own_answer(read({"model": "m", "input": "x"}, "/v1/responses"), "".join(pieces), {})[1]
+    whole = json.loads(editor(is_json=True).whole(body))
+    assert whole["output"][1]["content"][0]["text"] == clean
+    assert [one["cited"] for one in whole["gateway"]["sources"]] == [False, True]
 
 
 def test_the_official_client_reads_every_event() -> None:

@@ -248,7 +248,7 @@ async def test_json_is_asked_for_without_markers_on_both_endpoints() -> None:
         assert b"like [1]" in plain.body
 
 
-async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_alone() -> None:
+async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_loses_its_markers() -> None:
     kitchen = Kitchen(Shelf(hit("Ten days.")))
     assert isinstance((await kitchen.prepare(chat(), RAG)).editor, ChatEditor)
     response = read({"model": "gpt-4.1-mini", "input": "How long?"}, "/v1/responses")
@@ -256,9 +256,10 @@ async def test_a_reply_is_edited_in_the_shape_of_its_endpoint_and_json_is_left_a
     structured = await kitchen.prepare(chat(response_format={"type": "json_object"}), RAG)
     assert b"Ten days." in structured.body
     assert structured.editor is not None
-    reply = b'{"choices":[{"message":{"content":"{\\"days\\": [1], \\"of\\": \\"[9]\\"}"}}]}'
-    told = structured.editor.whole(reply)
-    assert told.startswith(reply[:-1])
+    reply = b'{"choices":[{"message":{"content":"{\\"days\\": [1], \\"of\\": \\"card [1][9]\\"}"}}]}'
+    told = json.loads(structured.editor.whole(reply))
+    assert told["choices"] == [{"message": {"content": '{"days": [1], "of": "card"}'}}]
+    assert [one["cited"] for one in told["gateway"]["sources"]] == [True]
     assert [one["document"] for one in grounded(structured)] == ["refunds.md"]
 
 

@@ -81,3 +81,48 @@ def test_results_are_not_asked_for_where_nothing_searches() -> None:
     body: dict[str, object] = {"model": "m", "input": "Where?", "tools": [TOOL], "include": include}
     call = without_stores(read(body, "/v1/responses"), ("vs_1", "vs_2"))
     assert sent(call)["include"] == include[1:]
+
+
+NEAR = {"filters": {"type": "eq", "key": "a", "value": 1}}
+FAR = {"filters": {"type": "eq", "key": "a", "value": 2}}
+KEEN = {"ranking_options": {"score_threshold": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "param"),
+    [
+        (NEAR, FAR, "tools[2].filters"),
+        ({}, NEAR, "tools[2].filters"),
+        (NEAR, {}, "tools[2].filters"),
+        (KEEN, {}, "tools[2].ranking_options"),
+    ],
+)
+def test_tools_that_want_different_things_of_one_search_are_refused(
+    first: dict[str, object], second: dict[str, object], param: str
+) -> None:
+    call = chat(tools=[TOOL | first, FUNCTION, TOOL | second])
+    with pytest.raises(InvalidRequest) as refused:
+        without_stores(call, ("vs_1",))
+    assert refused.value.param == param
+
+
+def test_tools_that_want_the_same_are_one_search() -> None:
+    same = {"filters": dict(reversed(NEAR["filters"].items())), "ranking_options": {"score_threshold": 0}}
+    other = {"vector_store_ids": ["vs_2"], "max_num_results": 30}
+    found = without_stores(chat(tools=[TOOL | NEAR, TOOL | same | other]), ("vs_1", "vs_2")).file_search
+    assert found is not None
+    assert (msgspec.json.decode(found.filters), found.limit) == (NEAR["filters"], 30)
+
+
+def test_the_filters_of_a_providers_store_are_its_own_affair() -> None:
+    foreign = TOOL | FAR | {"vector_store_ids": ["vs_9"]}
+    call = without_stores(chat(tools=[foreign, TOOL | NEAR]), ("vs_1", "vs_2"))
+    assert sent(call)["tools"] == [foreign]
+    assert call.file_search is not None
+    assert msgspec.json.decode(call.file_search.filters) == NEAR["filters"]
+
+
+def test_a_call_that_wants_no_tool_used_searches_nothing() -> None:
+    call = without_stores(chat(tools=[TOOL, FUNCTION], tool_choice="none"), ("vs_1", "vs_2"))
+    assert call.file_search is None
+    assert sent(call)["tools"] == [FUNCTION]
