@@ -1,13 +1,13 @@
 """One pass over one source: what changed goes into the store, words first, vectors after."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 from gateway.core.errors import GatewayError
 from gateway.core.values import Value
 from gateway.knowledge.chunks import cut
-from gateway.knowledge.connectors import Connector, Fault, Mark, Removal
+from gateway.knowledge.connectors import Change, Connector, Fault, Mark, Removal
 from gateway.knowledge.document import Document
 from gateway.knowledge.embedders import DimensionMismatch, Embedder
 from gateway.knowledge.stores import Entry, Pass, Put, Store
@@ -80,20 +80,21 @@ class Ingest:
         """
         begun = await self._store.begin(collection, source)
         reading = _Reading(self._store, self._workers, (collection, source), begun, progress)
-        async for change in connector.changes(begun.cursor):
-            if isinstance(change, Mark):
-                await reading.mark(change)
-            elif isinstance(change, Fault):
-                await reading.fault(change)
-            elif isinstance(change, Removal):
-                await reading.remove(change.document)
-            else:
-                await reading.put(change.document)
-        await reading.end(self._wall)
+        await reading.through(connector.changes(begun.cursor), self._wall)
         counts = reading.counts
         there = await self._store.count(collection, source)
         unchanged = max(0, there - counts["added"] - counts["updated"])
         return SyncReport(counts["added"], counts["updated"], counts["removed"], unchanged, reading.lines())
+
+    async def touch(self, collection: str, source: str, changes: AsyncIterator[Change]) -> SyncReport:
+        """Takes in changes of a few documents, between passes over the source. A Mark at their end is its cursor.
+
+        When it is cut off, the next pass begins anew. Documents that did not change are not counted.
+        """
+        reading = _Reading(self._store, self._workers, (collection, source), Pass(0, None, is_census=False), None)
+        await reading.through(changes, self._wall)
+        counts = reading.counts
+        return SyncReport(counts["added"], counts["updated"], counts["removed"], 0, reading.lines())
 
     async def embed(self, collection: str, embedder: Embedder) -> tuple[str, ...]:
         """Gives vectors to all chunks that have none; what went wrong, in words. The next pass goes on.
@@ -136,6 +137,19 @@ class _Reading:
         self._lines: list[str] = []
         self._more_lines = 0
         self.counts: Counter[Put | Literal["removed"]] = Counter()
+
+    async def through(self, changes: AsyncIterator[Change], wall: Callable[[], float]) -> None:
+        """Takes in all that a connector tells."""
+        async for change in changes:
+            if isinstance(change, Mark):
+                await self.mark(change)
+            elif isinstance(change, Fault):
+                await self.fault(change)
+            elif isinstance(change, Removal):
+                await self.remove(change.document)
+            else:
+                await self.put(change.document)
+        await self.end(wall)
 
     async def put(self, document: Document) -> None:
         """Takes a document; it is written with the next that fill a batch."""

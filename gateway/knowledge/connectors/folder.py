@@ -4,8 +4,9 @@ import asyncio
 import fnmatch
 import os
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from stat import S_ISDIR
 
 import msgspec
 
@@ -17,6 +18,7 @@ from gateway.knowledge.settings import SourceSettings
 JSONL_SUFFIX = ".jsonl"
 MOST_FAULTS = 20
 MOST_BYTES = 32 * 1024 * 1024
+_GONE = (FileNotFoundError, NotADirectoryError)
 
 
 class _File(msgspec.Struct, array_like=True):
@@ -74,8 +76,67 @@ class FolderConnector:
             after[path] = new
         yield Mark(msgspec.json.encode(after).decode())
 
-    def _scan(self) -> tuple[_Files, list[str]]:
-        """All files of a known kind below the root, and what could not be looked into."""
+    def find(self, paths: Iterable[Path]) -> tuple[dict[str, int], set[str]] | None:
+        """The sizes of files that these paths name, by id, and the ids that are gone, a folder's among them.
+
+        None when a whole walk is needed to say. A link beside a file that is saved is seen by whole walks only.
+        """
+        files: dict[str, int] = {}
+        gone: set[str] = set()
+        try:
+            root = self._root.resolve(strict=True)
+            for path in paths:
+                if path == root:
+                    return None
+                if path.is_relative_to(root):
+                    self._find(path, root, files, gone)
+        except OSError:
+            return None
+        return files, gone
+
+    def _find(self, path: Path, root: Path, files: dict[str, int], gone: set[str]) -> None:
+        inside = path.relative_to(root)
+        if any(part.startswith(".") for part in inside.parts) or path.parent.resolve() != path.parent:
+            return  # Hidden, or below a linked folder.
+        identity = inside.as_posix()
+        try:
+            mode = path.lstat().st_mode
+            size = path.stat().st_size
+        except _GONE:
+            gone.add(identity)
+            return
+        if S_ISDIR(mode):
+            below, faults = self._scan(path)
+            if faults:
+                raise PermissionError(faults[0])
+            files.update((name, file.size) for name, file in below.items())
+        elif self._wanted(identity) and not path.is_dir():
+            if _stays_inside(path, root):
+                files[identity] = size
+            else:
+                gone.add(identity)
+
+    async def tell(self, files: Mapping[str, int], gone: set[str], known: frozenset[str]) -> AsyncIterator[Change]:
+        """What `find` found, as changes. known: the source's ids, when something is gone or is a JSONL file."""
+        for identity in sorted(known) if gone else ():
+            file = _file_of(identity)
+            if not gone.isdisjoint((identity, file, *(parent.as_posix() for parent in PurePosixPath(file).parents))):
+                yield Removal(identity)
+        ids = _ids_by_file(known, files)
+        for path, size in sorted(files.items()):
+            old = _File(0, 0, ids[path]) if path in ids else None
+            for change in await asyncio.to_thread(self._read, path, old, _File(0, size)):
+                yield change
+
+    def spoil(self, cursor: str, paths: Iterable[str], known: frozenset[str]) -> str:
+        """The cursor, with nothing believed of these files but that they may have had what is known of them."""
+        files = _read_cursor(cursor)
+        ids = _ids_by_file(known, set(paths))
+        files.update((path, _File(0, 0, ids.get(path, []))) for path in paths)
+        return msgspec.json.encode(files).decode()
+
+    def _scan(self, start: Path | None = None) -> tuple[_Files, list[str]]:
+        """All files of a known kind below the root or a folder in it, and what could not be looked into."""
         found: _Files = {}
         faults: list[str] = []
         root = self._root.resolve(strict=True)
@@ -85,7 +146,7 @@ class FolderConnector:
         def refused(fault: OSError) -> None:
             faults.append(f"{fault.filename}: cannot be read ({fault.strerror}); its documents are kept.")
 
-        for folder, names, files in os.walk(root, onerror=refused):
+        for folder, names, files in os.walk(start or root, onerror=refused):
             names[:] = [name for name in names if not name.startswith(".")]
             for name in files:
                 if name.startswith("."):
@@ -150,6 +211,22 @@ def _note(found: _Files, identity: str, path: Path, recent: int) -> None:
 
 def _stays_inside(path: Path, root: Path) -> bool:
     return not path.is_symlink() or path.resolve().is_relative_to(root)
+
+
+def _file_of(identity: str) -> str:
+    """The file that a document stands in; a `#` may also be a part of a file's name."""
+    end = identity.lower().find(f"{JSONL_SUFFIX}#")
+    return identity if end < 0 else identity[: end + len(JSONL_SUFFIX)]
+
+
+def _ids_by_file(known: frozenset[str], files: Container[str]) -> dict[str, list[str]]:
+    """The documents of JSONL files among these."""
+    found: dict[str, list[str]] = {}
+    for identity in sorted(known):
+        file = _file_of(identity)
+        if file != identity and file in files:
+            found.setdefault(file, []).append(identity)
+    return found
 
 
 def _read_cursor(cursor: str | None) -> _Files:

@@ -1,17 +1,34 @@
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateway.core.errors import KnowledgeUnavailable, NotFound
+from gateway.knowledge.embedders import Embedded
 from gateway.knowledge.embedders.remembered import Remembered
 from gateway.knowledge.ingest import EmbeddingUse, SyncReport
 from gateway.knowledge.library import Library
 from gateway.knowledge.settings import CollectionSettings, SourceSettings
 from gateway.knowledge.stores.sqlite import SqliteStore
 from tests.fakes.embedder import FakeEmbedder
+
+
+class SlowEmbedder(FakeEmbedder):
+    """Asked for passages it waits until it is set free."""
+
+    def __init__(self) -> None:
+        super().__init__("slow:1", 32)
+        self.asked = asyncio.Event()
+        self.free = asyncio.Event()
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        if any("\n" in text for text in texts):  # A passage stands under its path, a question under nothing.
+            self.asked.set()
+            await self.free.wait()
+        return await super().embed(texts)
 
 
 class Desk:
@@ -255,6 +272,57 @@ class TestWatch:
         await asyncio.wait_for(task, 2.0)
         with pytest.raises(KnowledgeUnavailable):
             await desk.found("alpha")
+
+    async def test_a_file_that_hangs_holds_up_no_other_source(self, watched: Desk) -> None:
+        """A named pipe: who reads it waits, as a load of a large folder takes its time."""
+        slow = watched.root / "slow"
+        slow.mkdir()
+        os.mkfifo(slow / "pipe.md")
+        other = CollectionSettings("slow", "", (SourceSettings("folder", str(slow)),), ("*",))
+        watched.library.replace([other, watched.settings()])
+        writer = await asyncio.to_thread(os.open, slow / "pipe.md", os.O_WRONLY)  # Returns when it is being read.
+        try:
+            watched.write("a.md", "alpha")
+            await watched.until("alpha", ["a.md"])
+        finally:
+            os.close(writer)
+
+    async def test_a_slow_embedder_holds_up_no_words(self, watched: Desk) -> None:
+        embedder = SlowEmbedder()
+        watched.library.replace([watched.settings("slow")], {"slow": Remembered(embedder)})
+        await asyncio.wait_for(embedder.asked.wait(), 5.0)
+        for word in ("alpha", "holiday"):
+            watched.write("a.md", word)
+            await watched.until(word, ["a.md"])
+        assert "a.md" not in await watched.found("vacation")
+        embedder.free.set()
+        await watched.until("vacation", ["a.md", "start.md"])  # By meaning; the other is near enough to be a hit.
+
+    async def test_what_was_noted_while_a_pass_was_in_hand_is_read_after_it(self, watched: Desk) -> None:
+        os.mkfifo(watched.docs / "pipe.md")
+        writer = await asyncio.to_thread(os.open, watched.docs / "pipe.md", os.O_WRONLY)
+        watched.write("a.md", "alpha")
+        await asyncio.sleep(0.4)  # Longer than the watcher takes to tell of it.
+        (watched.docs / "pipe.md").unlink()
+        os.close(writer)
+        await watched.until("alpha", ["a.md"])
+
+    async def test_close_waits_for_no_embedder(self, tmp_path: Path) -> None:
+        desk, embedder = Desk(tmp_path), SlowEmbedder()
+        desk.library.replace([desk.settings("slow")], {"slow": Remembered(embedder)})
+        desk.write("a.md", "alpha")
+        task = asyncio.create_task(desk.library.watch())
+        await asyncio.wait_for(embedder.asked.wait(), 5.0)
+        await asyncio.wait_for(desk.library.close(), 5.0)
+        await task
+
+
+async def test_a_start_leaves_vectors_to_the_watcher(desk: Desk) -> None:
+    embedder = SlowEmbedder()
+    desk.library.replace([desk.settings("slow")], {"slow": Remembered(embedder)})
+    desk.write("a.md", "alpha")
+    assert (await desk.library.sync(is_local=True)).added == 1
+    assert not embedder.asked.is_set()
 
 
 class TestAnotherEmbedder:
