@@ -127,7 +127,7 @@ def without_stores(call: Call, searched: tuple[str, ...]) -> Call:
             kept.append(msgspec.Raw(edited(bytes(raw), {"vector_store_ids": foreign})))
     body = edited(body, {"tools": kept}) if kept else _toolless(body)
     if not any(map(_is_search, kept)):
-        body = _without_results(body)
+        body = _unforced(_without_results(body))
     inbound = msgspec.structs.replace(call.inbound, body=body)
     return msgspec.structs.replace(call, inbound=inbound, file_search=mine, has_tools=bool(kept))
 
@@ -137,6 +137,16 @@ def _toolless(body: bytes) -> bytes:
     fields = read_object(body)
     for name in ("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"):
         fields.pop(name, None)
+    return edited(b"{}", fields)
+
+
+def _unforced(body: bytes) -> bytes:
+    """Without a `tool_choice` that insists on the search: it is done."""
+    choice = read_object(body).get("tool_choice")
+    if choice is None or not _is_search(choice):
+        return body
+    fields = read_object(body)
+    del fields["tool_choice"]
     return edited(b"{}", fields)
 
 

@@ -1,5 +1,6 @@
 """Answers from the team's own documents, cited, fresh within a second, and closed to who may not read them."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
+from gateway.knowledge.cite import find_markers
 from tests.fakes.offline_server import OfflineServer
 from tests.fakes.running_gateway import A_SECOND, RunningGateway, until
 
@@ -55,6 +57,23 @@ def test_a_streamed_answer_accumulates_to_the_same_citations(gateway: RunningGat
         for annotation in streamed.annotations or []
     ]
     assert [one["url_citation"] for one in got] == [one.url_citation.to_dict() for one in message.annotations]
+
+
+def test_an_answer_in_json_has_no_markers_and_its_sources_are_cited(gateway: RunningGateway) -> None:
+    asked: Any = {"model": "kb/help-centre", "messages": ask("How long do refunds take?")}
+    asked["response_format"] = {"type": "json_object"}
+    client = gateway.client()
+    whole = client.chat.completions.create(**asked)
+    words = ""
+    told: dict[str, Any] = {}
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        words += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        told = (chunk.model_extra or {}).get("gateway", told)
+    for text, said in ((whole.choices[0].message.content or "", (whole.model_extra or {})["gateway"]), (words, told)):
+        (answer,) = json.loads(text).values()
+        assert "5 business days" in answer
+        assert not find_markers(answer, 9)
+        assert any(source["cited"] for source in said["sources"])
 
 
 def test_a_response_cites_its_files_whole_and_streamed(gateway: RunningGateway) -> None:

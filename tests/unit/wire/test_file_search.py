@@ -126,3 +126,9 @@ def test_a_call_that_wants_no_tool_used_searches_nothing() -> None:
     call = without_stores(chat(tools=[TOOL, FUNCTION], tool_choice="none"), ("vs_1", "vs_2"))
     assert call.file_search is None
     assert sent(call)["tools"] == [FUNCTION]
+
+
+def test_nobody_is_made_to_use_a_tool_that_is_gone() -> None:
+    call = chat(tools=[FUNCTION, TOOL], tool_choice={"type": "file_search"})
+    assert "tool_choice" not in sent(without_stores(call, ("vs_1", "vs_2")))
+    assert sent(without_stores(call, ("vs_1",)))["tool_choice"] == {"type": "file_search"}
