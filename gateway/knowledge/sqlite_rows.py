@@ -10,9 +10,10 @@ from gateway.core.values import Value
 from gateway.knowledge.chunks import CHUNKER, Chunk, Passage
 from gateway.knowledge.document import Document
 from gateway.knowledge.ranking import Ranking
+from gateway.knowledge.sqlite_words import RANGE_BITS, add_words, drop_words, remove_words, split_words
 from gateway.knowledge.stores import Entry, Pass, Put
 
-RANGE_BITS = 40  # A trillion chunks each; ids of the first 8,000 collections stay exact even as float64.
+STARTING_SECONDS = 600  # For another worker's start, which may bring a large file up to date.
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS knowledge (version INTEGER NOT NULL);
@@ -34,17 +35,11 @@ CREATE TABLE IF NOT EXISTS chunks (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     path TEXT NOT NULL, text TEXT NOT NULL, hash TEXT NOT NULL, tokens INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document);
-CREATE VIRTUAL TABLE IF NOT EXISTS chunks_fts USING fts5(
-    path, text, content='chunks', content_rowid='id', tokenize='porter unicode61');
 CREATE TABLE IF NOT EXISTS embedders (name TEXT PRIMARY KEY, dimension INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS vectors (
     embedder TEXT NOT NULL, chunk INTEGER NOT NULL, vector BLOB NOT NULL,
     PRIMARY KEY (embedder, chunk)) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS chunk_added AFTER INSERT ON chunks BEGIN
-    INSERT INTO chunks_fts (rowid, path, text) VALUES (new.id, new.path, new.text);
-END;
-CREATE TRIGGER IF NOT EXISTS chunk_removed AFTER DELETE ON chunks BEGIN
-    INSERT INTO chunks_fts (chunks_fts, rowid, path, text) VALUES ('delete', old.id, old.path, old.text);
+CREATE TRIGGER IF NOT EXISTS chunk_gone AFTER DELETE ON chunks BEGIN
     DELETE FROM vectors WHERE chunk = old.id AND embedder IN (SELECT name FROM embedders);
 END;
 CREATE INDEX IF NOT EXISTS documents_restricted ON documents (collection) WHERE readers IS NOT NULL;
@@ -72,6 +67,8 @@ _read_readers = msgspec.json.Decoder(tuple[str, ...]).decode
 
 def prepare(db: sqlite3.Connection) -> None:
     """Makes the tables, or brings those of an older file up to date; its documents stay."""
+    usual = db.execute("PRAGMA busy_timeout").fetchone()[0]
+    db.execute(f"PRAGMA busy_timeout = {STARTING_SECONDS * 1000}")
     db.execute("BEGIN IMMEDIATE")
     has_tables = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'documents'").fetchone()
     for table, columns in _ADDED.items() if has_tables else ():
@@ -81,8 +78,10 @@ def prepare(db: sqlite3.Connection) -> None:
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
                 if column == "embedder TEXT":
                     db.execute(_SERVING)
+    split_words(db)
     db.execute("COMMIT")
     db.executescript(SCHEMA)
+    db.execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def read_attributes(text: str) -> Attributes:
@@ -143,7 +142,7 @@ def replace_chunks(db: sqlite3.Connection, number: int, document: int, chunks: t
             db.execute("UPDATE chunks SET ordinal = ? WHERE id = ?", (chunk.ordinal, kept[chunk.hash].pop()))
         else:
             fresh.append(chunk)
-    db.executemany("DELETE FROM chunks WHERE id = ?", [(row,) for rows in kept.values() for row in rows])
+    _drop_chunks(db, number, [row for rows in kept.values() for row in rows])
     first = int(db.execute("SELECT next_chunk FROM collections WHERE number = ?", (number,)).fetchone()[0])
     db.executemany(
         "INSERT INTO chunks (id, document, ordinal, path, text, hash, tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -152,17 +151,30 @@ def replace_chunks(db: sqlite3.Connection, number: int, document: int, chunks: t
             for i, c in enumerate(fresh, first)
         ],
     )
+    if fresh:
+        low = (number << RANGE_BITS) + first
+        add_words(db, number, [(low + i, chunk.path, chunk.text) for i, chunk in enumerate(fresh)])
     db.execute("UPDATE collections SET next_chunk = ? WHERE number = ?", (first + len(fresh), number))
     return len(chunks) - len(before)
 
 
-def drop_documents(db: sqlite3.Connection, rows: list[tuple[int]]) -> int:
-    """Removes documents by (id,) with their chunks; how many chunks that were."""
+def drop_documents(db: sqlite3.Connection, number: int, rows: list[tuple[int]]) -> int:
+    """Removes documents of a collection by (id,) with their chunks; how many chunks that were."""
     gone = 0
     for row in rows:
-        gone += db.execute("DELETE FROM chunks WHERE document = ?", row).rowcount
+        chunks = [one[0] for one in db.execute("SELECT id FROM chunks WHERE document = ?", row)]
+        _drop_chunks(db, number, chunks)
+        gone += len(chunks)
         db.execute("DELETE FROM documents WHERE id = ?", row)
     return gone
+
+
+def _drop_chunks(db: sqlite3.Connection, number: int, ids: list[int]) -> None:
+    if not ids:
+        return
+    texts = "SELECT id, path, text FROM chunks WHERE id = ?"
+    remove_words(db, number, [db.execute(texts, (row,)).fetchone() for row in ids])
+    db.executemany("DELETE FROM chunks WHERE id = ?", [(row,) for row in ids])
 
 
 def put_entry(db: sqlite3.Connection, number: int, source: str, entry: Entry, named: int) -> Put:
@@ -243,6 +255,8 @@ def mark_changed(db: sqlite3.Connection, number: int, growth: int, source: str |
         "UPDATE collections SET version = (SELECT version FROM knowledge), chunks = chunks + ? WHERE number = ?",
         (growth, number),
     )
+    if growth < 0 and not db.execute("SELECT chunks FROM collections WHERE number = ?", (number,)).fetchone()[0]:
+        drop_words(db, number)
     if source is not None:
         db.execute("UPDATE sources SET cursor = NULL WHERE collection = ? AND key = ?", (number, source))
 

@@ -21,6 +21,7 @@ from gateway.knowledge.ranking import (
     weigh_words,
 )
 from gateway.knowledge.sqlite_rows import Place, find_place, read_attributes, read_readers
+from gateway.knowledge.sqlite_words import words_table
 from gateway.knowledge.stores import Ask, Probe
 from gateway.knowledge.words import question_words
 
@@ -139,24 +140,20 @@ class Searcher:
 
 
 def _read_posting(db: sqlite3.Connection, place: Place, word: str) -> Posting:
-    """A word's chunks in a collection. FTS5 gives rarity x frequency with the rarity of the whole file.
+    """A word's chunks in a collection. FTS5 gives rarity x frequency; its rarity is divided out.
 
-    That rarity is divided out: what other collections hold must move neither order nor score here.
+    The ranking has a rarity of its own, which counts only what the caller may read.
     """
-    match = f'"{word}"'
+    if not place.chunks:  # Nor is there a table.
+        return Posting(np.empty(0, np.int64), np.empty(0))
+    table = words_table(place.number)
     rows = db.execute(
-        "SELECT rowid - ?1, -bm25(chunks_fts) FROM chunks_fts "
-        "WHERE chunks_fts MATCH ?2 AND rowid BETWEEN ?1 AND ?3 ORDER BY rowid",
-        (place.low, match, place.high),
+        f"SELECT rowid - ?, -bm25({table}) FROM {table} WHERE {table} MATCH ? ORDER BY rowid",  # noqa: S608 - our name
+        (place.low, f'"{word}"'),
     ).fetchall()
     if not rows:
         return Posting(np.empty(0, np.int64), np.empty(0))
-    everywhere = int(db.execute("SELECT sum(chunks) FROM collections").fetchone()[0])
-    holding = len(rows)
-    if everywhere != place.chunks:
-        count = "SELECT count(*) FROM chunks_fts WHERE chunks_fts MATCH ?"
-        holding = int(db.execute(count, (match,)).fetchone()[0])
     # FTS5's own formula, floor included: fts5_aux.c, fts5Bm25GetData.
-    rarity = math.log((everywhere - holding + 0.5) / (holding + 0.5))
+    rarity = math.log((place.chunks - len(rows) + 0.5) / (len(rows) + 0.5))
     found = np.array(rows, np.float64)
     return Posting(found[:, 0].astype(np.int64) + place.low, found[:, 1] / (rarity if rarity > 0 else 1e-6))

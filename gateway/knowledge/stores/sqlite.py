@@ -1,7 +1,7 @@
 """Chunks in one SQLite file: words in FTS5, vectors as float16 searched by numpy.
 
-Each collection owns a range of chunk ids. A search names that range inside the full-text query, so nothing
-outside the asked collections is read, weighed or counted, and its cost does not grow with their number.
+Each collection owns a range of chunk ids and a full-text table. Nothing outside the asked collections is read,
+weighed or counted: neither a score nor what a search costs knows of the others.
 Words are asked for one at a time, not as one `OR` query: that gives BM25 with the collection's own word
 rarities, tells for each chunk which words it holds, is two to three times faster, and can be kept.
 """
@@ -102,7 +102,7 @@ class SqliteStore:
             query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND name = ?"
             rows = db.execute(query, (number, source, document)).fetchall()
             if rows:
-                mark_changed(db, number, -drop_documents(db, rows), source)
+                mark_changed(db, number, -drop_documents(db, number, rows), source)
             return bool(rows)
 
         return await self._write(work)
@@ -125,7 +125,7 @@ class SqliteStore:
             query = "SELECT id FROM documents WHERE collection = ? AND source = ? AND named < ? LIMIT ?"
             rows = db.execute(query, (place, source, number, SWEPT_AT_ONCE)).fetchall()
             if rows:
-                mark_changed(db, place, -drop_documents(db, rows), source)
+                mark_changed(db, place, -drop_documents(db, place, rows), source)
             return len(rows)
 
         return await self._write(work)
@@ -152,7 +152,7 @@ class SqliteStore:
             query = f"SELECT id FROM documents WHERE {others.format('source')}"  # noqa: S608 - only `?` marks
             rows = db.execute(query, (number, *keys)).fetchall()
             if rows:
-                mark_changed(db, number, -drop_documents(db, rows), None)
+                mark_changed(db, number, -drop_documents(db, number, rows), None)
             db.execute(f"DELETE FROM sources WHERE {others.format('key')}", (number, *keys))  # noqa: S608
             return len(rows)
 

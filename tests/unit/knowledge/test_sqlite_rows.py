@@ -1,4 +1,4 @@
-"""A knowledge.db that an older version left opens with everything it holds."""
+"""A knowledge.db that an older version left opens with everything it holds; each collection has its own words."""
 
 import sqlite3
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 from gateway.knowledge.chunks import CHUNKER, cut
 from gateway.knowledge.document import write_document
+from gateway.knowledge.sqlite_search import Searcher
 from gateway.knowledge.stores import Ask, Entry, Probe
 from gateway.knowledge.stores.sqlite import SqliteStore
 
@@ -65,3 +66,69 @@ async def test_an_older_file_opens_with_all_it_holds(tmp_path: Path) -> None:
         document = write_document("a", "About a", "The swordfish swims.")
         assert await store.put("help", "s", [Entry(document, cut(document))]) == ("unchanged",)
         await store.close()
+
+
+async def put(store: SqliteStore, collection: str, name: str, text: str) -> None:
+    document = write_document(name, f"About {name}", text)
+    await store.put(collection, "s", [Entry(document, cut(document))])
+
+
+async def found(store: SqliteStore, collection: str, text: str) -> list[str]:
+    return [hit.document for hit in (await store.search(Ask(text, "t", (collection,), 5, {}))).passages]
+
+
+def full_text_tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as db:
+        rows = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'").fetchall()
+    db.close()
+    return {row[0] for row in rows}
+
+
+async def test_the_words_of_an_older_file_are_split_by_collection(tmp_path: Path) -> None:
+    """Also when an older version has opened the file since, and wrote to the table that it made anew."""
+    path = tmp_path / "k.db"
+    older_file(path)
+    for n in range(2):
+        store = SqliteStore(path)
+        await put(store, "other", f"b{n}", f"The mackerel number{n} swims.")
+        assert await found(store, "help", "swordfish") == ["a"]
+        assert await found(store, "help", "mackerel") == []
+        assert await found(store, "other", f"number{n}") == [f"b{n}"]
+        await store.close()
+        assert full_text_tables(path) == {"words_1", "words_2"}
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE VIRTUAL TABLE chunks_fts USING fts5(path, text, content='chunks', content_rowid='id')")
+        db.close()
+
+
+async def test_a_search_looks_at_no_words_but_those_of_its_collection(tmp_path: Path) -> None:
+    """Else it would cost what all the others hold."""
+    path = tmp_path / "k.db"
+    store = SqliteStore(path)
+    for collection in ("help", "other"):
+        await put(store, collection, "a", "The swordfish swims.")
+    db = sqlite3.connect(path)
+    read: set[str] = set()
+
+    def allowed(action: int, table: str | None, *_: str | None) -> int:
+        if action == sqlite3.SQLITE_READ and table:
+            read.add(table)
+        return sqlite3.SQLITE_OK
+
+    db.set_authorizer(allowed)
+    assert len(Searcher().rank(db, Ask("swordfish", "t", ("help",), 5, {})).ids) == 1
+    db.close()
+    await store.close()
+    assert {table for table in read if table.startswith("words_")} >= {"words_1"}
+    assert not {table for table in read if table.startswith(("words_2", "chunks"))}
+
+
+async def test_a_collection_that_is_emptied_leaves_no_table(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "k.db")
+    for text in ("swordfish", "mackerel"):
+        await put(store, "help", "a", text)
+        assert await found(store, "help", text) == ["a"]
+        await store.remove("help", "s", "a")
+        assert await found(store, "help", text) == []
+        assert full_text_tables(tmp_path / "k.db") == set()
+    await store.close()
