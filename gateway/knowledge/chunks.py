@@ -1,4 +1,4 @@
-"""Documents cut into passages of 200 to 250 tokens that know the headings they stand under."""
+"""Documents cut into passages of at most 250 tokens that know the headings they stand under."""
 
 import hashlib
 import re
@@ -9,11 +9,13 @@ from semantic_text_splitter import MarkdownSplitter
 from gateway.core.facts import Hit
 from gateway.core.values import Value
 from gateway.knowledge.document import Document
+from gateway.knowledge.stretches import pieces
 
-CHUNKER = "1"  # A part of what a store compares: raised when the cutting changes, so documents are cut anew.
+CHUNKER = "2"  # A part of what a store compares: raised when the cutting changes, so documents are cut anew.
 CHUNK_BYTES = (800, 1000)  # 200 to 250 tokens at BYTES_PER_TOKEN.
 BYTES_PER_TOKEN = 4
 
+_SHORT = 2_000  # Characters; a longer text is cut so that an edit in it moves few cuts.
 _STRETCH = 16_000
 _HEADING_LINE = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
@@ -59,19 +61,33 @@ def estimate_tokens(text: str) -> int:
 def cut(document: Document, chunking: Chunking | None = None) -> tuple[Chunk, ...]:
     """The chunks of a document in reading order. A document without text is one chunk: its title.
 
-    chunking: None for passages of 200 to 250 tokens without overlap, which ranked best.
+    chunking: None for passages of some 200 tokens without overlap, which ranked best; an edit in a long document
+    changes few of them, see `pieces`.
     """
     # Half a surrogate pair is in no file, but a program may hand it in; the splitter refuses all of the text.
     title, text = (part.encode("utf-8", "replace").decode() for part in (document.title, document.text))
     body = _without_title(title, text)
     headings = _headings(body)
     chunks: list[Chunk] = []
-    splitter = _splitter(body, chunking)
-    for start, stretch in _stretches(body):
-        for offset, passage in splitter.chunk_indices(stretch):
-            path = " > ".join((title, *_above(headings, start + offset)))
-            chunks.append(_chunk(len(chunks), path, passage))
+    for offset, passage in _passages(body, chunking):
+        path = " > ".join((title, *_above(headings, offset)))
+        chunks.append(_chunk(len(chunks), path, passage))
     return tuple(chunks) or (_chunk(0, title, ""),)
+
+
+def _passages(text: str, chunking: Chunking | None) -> Iterator[tuple[int, str]]:
+    if chunking is None and len(text) > _SHORT:
+        # Rounded, for an edit must not move it: each cut depends on it.
+        width = max(1, round(len(text.encode(errors="replace")) / len(text)))
+        for offset, piece in pieces(text, width):
+            passage = piece.strip()
+            if passage:
+                yield offset + piece.index(passage), passage
+        return
+    splitter = _splitter(text, chunking)
+    for start, stretch in _stretches(text):
+        for offset, passage in splitter.chunk_indices(stretch):
+            yield start + offset, passage
 
 
 def _chunk(ordinal: int, path: str, text: str) -> Chunk:
