@@ -39,6 +39,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: OfflineServer) -
         knowledge = running.policies / "knowledge.yaml"
         knowledge.write_text(knowledge.read_text().rstrip() + HANDBOOK)
         running.start()
+        # Words answer from the first moment; vectors are made beside, and a start does not wait for them.
+        until(lambda: running.rows("team = 'gateway' AND endpoint = 'ingest'"), what="the vectors")
         yield running
 
 
