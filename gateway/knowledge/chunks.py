@@ -12,7 +12,7 @@ from gateway.knowledge.document import Document
 from gateway.knowledge.stretches import pieces
 
 CHUNKER = "2"  # A part of what a store compares: raised when the cutting changes, so documents are cut anew.
-CHUNK_BYTES = (800, 1000)  # 200 to 250 tokens at BYTES_PER_TOKEN.
+CHUNK_BYTES = (800, 1000)  # 200 to 250 tokens at BYTES_PER_TOKEN; the last of a stretch may have fewer.
 BYTES_PER_TOKEN = 4
 
 _SHORT = 2_000  # Characters; a longer text is cut so that an edit in it moves few cuts.

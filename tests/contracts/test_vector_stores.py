@@ -184,3 +184,12 @@ class TestLoading:
         assert [file.file_id for file in rest.items] == ["c"]
         assert await place.inside.holding("b") == []
         assert await place.counts(made) == Counts(in_progress=2)
+
+    async def test_what_was_taken_out_is_told_to_whoever_makes_sure_of_it(self, place: Place) -> None:
+        """A process that died in between has said so in the row, and left the words."""
+        made = await place.store()
+        await place.inside.put(made.id, put("a", "b"), NOW)
+        await place.inside.take_out(made.id, "a", NOW)
+        assert await place.inside.taken_out(0.0) == [(made.id, "a")]
+        assert await place.inside.taken_out(NOW + 1) == []
+        assert {file.file_id for file in await claimed(place)} == {"b"}

@@ -92,15 +92,18 @@ class Loader:
     async def sweep(self) -> None:
         """Empties vector stores that have expired and takes out again what was taken out lately, for ever.
 
-        The second is for a process that died between saying that a file is out and taking its words away.
+        The second is for a process that died between saying that a file is out and taking its words away, however
+        long ago that was.
         """
+        since = 0.0
         while True:
             now = self._clock.wall()
             for identity in await self._stores.stale(now):
                 await self._library.empty(identity)
                 await self._stores.swept(identity, now)
-            for identity, file_id in await self._files.taken_out(now - 3 * SWEEP_SECONDS):
+            for identity, file_id in await self._files.taken_out(since):
                 await self._library.remove(identity, FILES, file_id)
+            since = now - 3 * SWEEP_SECONDS
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def embed_anew(self, embedder: Callable[[], str | None]) -> None:

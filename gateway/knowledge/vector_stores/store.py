@@ -12,13 +12,12 @@ from gateway.core.page import Page, PageAsked
 from gateway.db.engine import Database
 from gateway.db.paging import page_of
 from gateway.knowledge.vector_stores.tables import BatchFileRow, FileBatchRow, StoreFileRow, VectorStoreRow
-from gateway.knowledge.vector_stores.values import Counts, VectorStore
+from gateway.knowledge.vector_stores.values import DAY_SECONDS, Counts, VectorStore
 
 _STORES: Table = VectorStoreRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _FILES: Table = StoreFileRow.__table__  # type: ignore[attr-defined]  # the same
 _BATCHES: Table = FileBatchRow.__table__  # type: ignore[attr-defined]  # the same
 _MEMBERS: Table = BatchFileRow.__table__  # type: ignore[attr-defined]  # the same
-DAY_SECONDS = 86_400.0
 
 
 class VectorStores:
