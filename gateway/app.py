@@ -28,7 +28,6 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
-from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -54,6 +53,7 @@ from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
 from gateway.shadow import Shadows
+from gateway.tuned import Tuned, kept_registry
 from gateway.tuning.keeping import keep_prepared
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
@@ -88,7 +88,8 @@ class Gateway:
         self._environment = environment
         self._worker = worker
         self.clock = Clock()
-        self.loaded = load_all(settings.policies, environment)
+        self._registry = kept_registry(settings.data)
+        self.loaded = load_all(settings.policies, environment, self._registry)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.gauges = Gauges(self.instruments, self.observer)
@@ -113,6 +114,7 @@ class Gateway:
         self.sender = Sender(self.upstreams, self.observer.tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
+        self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
         policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
         self.pipeline = Pipeline(
@@ -156,15 +158,14 @@ class Gateway:
         sources.unrecorded = unrecorded(self.loaded)
         return Paths(self.upstreams, LookUps(sources, tasks))
 
+    def _make_tuned(self) -> Tuned:
+        data = self.settings.data
+        return Tuned(self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook, data, self._environment)
+
     def _make_shelf(self) -> Shelf:
-        def embedder() -> str | None:
-            return self.loaded.rulebook.knowledge.vector_stores.embedder
-
-        def upstream() -> str:
-            return self.loaded.rulebook.policy.catalogue.default_upstream()
-
-        foreign = ForeignFiles(upstream, self.upstreams)
-        made = Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, foreign, self.clock)
+        made = Shelf(
+            self.database, self.library, self.keys, self.charges.embedded, self.upstreams, self.clock, self.tuned
+        )
         self.library.look_up = made.look_up
         self.charges.maker_of = self.library.maker_of
         return made
@@ -183,9 +184,8 @@ class Gateway:
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         serve_metrics = self.settings.metrics_port is None
-        return make_litestar(
-            self.proxy, self.doors, admin, money, health, self.beside, self._lifespan, serve_metrics=serve_metrics
-        )
+        parts = (self.proxy, self.doors, admin, money, health, self.beside, self.tuned)
+        return make_litestar(*parts, self._lifespan, serve_metrics=serve_metrics)
 
     def exposed(self) -> CollectorRegistry:
         """What a scrape reads: this process's registry, or that of all workers together."""
@@ -227,6 +227,9 @@ class Gateway:
         await self.bookkeeping.watch.start()
         await self.known.load()
         await self._load_shadows()
+        await self.tuned.load()
+        if self.tuned.registry != self._registry:
+            await self.reload()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
         self.shipper.start()
@@ -238,6 +241,8 @@ class Gateway:
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
         for name, work in self.shelf.works(sweeps=self._worker == 0):
+            self._task(name, work)
+        for name, work in self.tuned.works():
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -277,7 +282,7 @@ class Gateway:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             found = signature(self.settings.policies, training_files(self.loaded).values())
-            if found != self._signature:
+            if found != self._signature or self.tuned.registry != self._registry:
                 self._signature = found
                 await self.reload()
 
@@ -317,7 +322,8 @@ class Gateway:
 
         Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
         """
-        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
+        self._registry = self.tuned.registry
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self._registry)
         if loaded.texts.hash == self.loaded.texts.hash:
             await self._renew_tasks(loaded)
             return None

@@ -18,6 +18,7 @@ from gateway.knowledge.settings import SourceSettings
 from gateway.knowledge.sources import KINDS
 from gateway.policy.explain import failing_tests
 from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
+from gateway.policy.registry_file import REGISTRY
 from gateway.policy.routing_file import RoutingFile
 from gateway.policy.sources_file import SECRETS, GitEntry, LocalEntry, SourceEntry, is_folder, seconds_of
 from gateway.policy.warnings import Files, Known, Warned, warnings_of
@@ -37,13 +38,16 @@ class Loaded(Value, frozen=True):
     prices: PriceTable
 
 
-def load_all(folder: Path, environment: Mapping[str, str] | None = None) -> Loaded:
+def load_all(folder: Path, environment: Mapping[str, str] | None = None, registry: bytes = b"") -> Loaded:
     """The folder's files, checked together and against their own tests.
 
-    environment: where secrets are looked for; without it nobody looks. Raises BadConfiguration with every fault of
+    environment: where secrets are looked for; without it nobody looks. registry: the models and lines that are kept in
+    the database, as a file. Raises BadConfiguration with every fault of
     every file.
     """
     texts = read_texts(folder)
+    if registry:
+        texts.files[REGISTRY] = registry
     faults: list[str] = []
     prices: PriceTable | None = None
     rulebook: Rulebook | None = None

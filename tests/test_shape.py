@@ -43,8 +43,11 @@ RANKS = {
     "fit": 6,
     "kept": 6,
     "known": 6,
+    "tuned": 5,
+    "registry": 5,
     "beside": 5,
     "charges": 5,
+    "training": 5,
     "judging": 5,
     "answered": 5,
     "app": 7,
@@ -62,6 +65,8 @@ ABOVE_ITS_EQUAL = {
     ("judging", "relay"),
     ("live_knowledge", "live"),
     ("gauges", "live"),
+    ("tuned", "training"),
+    ("tuned", "registry"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.
