@@ -69,6 +69,12 @@ class Conflict(GatewayError):
     status, kind, code = 409, "invalid_request_error", "conflict"
 
 
+class NotSupported(GatewayError):
+    """What was asked for exists elsewhere, and not with what serves it here."""
+
+    status, kind, code = 400, "invalid_request_error", "not_supported"
+
+
 class UnreadableDocument(GatewayError):
     """A file whose kind is known and whose bytes are not of it, or ask for more room or time than is given."""
 
