@@ -58,9 +58,7 @@ def encode(tokenizer: Any, example: Example) -> list[Encoded]:
     if pieces is not None:
         return [_encoded(tokenizer, pieces)]
     learnt = [index for index in answers if example.weights[index]]
-    return [
-        _encoded(tokenizer, _last_answer(tokenizer, example.turns[: index + 1], example.tools)) for index in learnt
-    ]
+    return [_encoded(tokenizer, _last_answer(tokenizer, example.turns[: index + 1], example.tools)) for index in learnt]
 
 
 def encode_pair(tokenizer: Any, example: Example) -> Pair:

@@ -84,7 +84,7 @@ def _conversation(number: int, line: Turn) -> Example:
     messages = line.get("messages")
     if not isinstance(messages, list) or not messages:
         raise ValueError("`messages` is a list with at least one message")
-    turns = [_turn(message) for message in messages]
+    turns = [read_turn(message) for message in messages]
     weights = tuple(_is_trained(message) for message in messages)
     if not any(weights):
         raise ValueError("there is no assistant message to learn from")
@@ -97,7 +97,7 @@ def _preference(number: int, line: Turn) -> Example:
     messages = asked.get("messages") if isinstance(asked, dict) else None
     if not isinstance(asked, dict) or not isinstance(messages, list) or not messages:
         raise ValueError("`input.messages` is a list with at least one message")
-    turns = [_turn(message) for message in messages]
+    turns = [read_turn(message) for message in messages]
     if turns[-1]["role"] == "assistant":
         raise ValueError("`input.messages` ends with an answer")
     better = _answer(line, "preferred_output", "preferred_completion")
@@ -111,7 +111,7 @@ def _answer(line: Turn, name: str, other: str) -> Turn:
     messages = line.get(name, line.get(other))
     if not isinstance(messages, list) or len(messages) != 1:
         raise ValueError(f"`{name}` is a list with exactly one message")
-    turn = _turn(messages[0])
+    turn = read_turn(messages[0])
     if turn["role"] != "assistant":
         raise ValueError(f"`{name}` holds a message of the assistant")
     return turn
@@ -131,8 +131,8 @@ def _tools(line: Turn) -> list[Any]:
     return tools
 
 
-def _turn(message: Any) -> Turn:
-    """A message as chat templates want it: plain text, arguments of tool calls as objects."""
+def read_turn(message: Any) -> Turn:
+    """A message as chat templates want it: plain text, arguments of tool calls as objects. Raises ValueError."""
     if not isinstance(message, dict) or message.get("role") not in ROLES:
         raise ValueError(f"a message is an object with a role of {', '.join(ROLES)}")
     calls = message.get("tool_calls")
@@ -159,7 +159,7 @@ def _text(content: Any, *, has_calls: bool) -> str:
 def _call(call: Any) -> Turn:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise ValueError("a tool call has a function with a name")
+        raise ValueError("a tool call has a function with a name")  # noqa: TRY004  # told with the others of its line
     arguments = function.get("arguments", {})
     if isinstance(arguments, str):
         try:

@@ -32,7 +32,9 @@ class Folder:
         self.events = path / "events.jsonl"
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
+        self.resume = path / "resume"
         self.log = path / "worker.log"
+        self.starts = path / "starts.json"
         self.results = path / RESULTS
         self._control = path / "control"
 
@@ -66,6 +68,13 @@ class Folder:
         else:
             self._control.unlink(missing_ok=True)
 
+    def asked_at(self) -> float | None:
+        """Since when something is asked, in seconds since 1970."""
+        try:
+            return self._control.stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def checkpoint(self, step: int) -> Path:
         """The folder of a checkpoint, in the format of PEFT."""
         return self.checkpoints / str(step)
@@ -75,11 +84,16 @@ class Folder:
         found = (_read(path, Saved) for path in self.checkpoints.glob("*/checkpoint.json"))
         return tuple(sorted((saved for saved in found if saved is not None), key=lambda saved: saved.step))
 
+    def kept_step(self) -> int:
+        """After which step a worker would go on; 0 from the beginning."""
+        return max((int(path.name) for path in self.resume.glob("*") if path.name.isdigit()), default=0)
+
     def progress(self, since: int) -> Progress:
         """How it stands as the jobs' engine wants it. The state is read first: what it says has happened is there."""
         state, job = self.state(), self.job()
+        goes_on = state.status == "paused" and self.control() != "pause"
         return Progress(
-            status=state.status,
+            status="queued" if goes_on else state.status,
             events=read_events(self.events, since),
             checkpoints=self.saved(),
             tuned_model=job.name if job is not None and state.status == "succeeded" else None,
@@ -112,6 +126,14 @@ def publish(root: Path, entry: Published) -> None:
     folder = root / "published"
     folder.mkdir(exist_ok=True)
     replace_file(published_file(root, entry.name), msgspec.json.encode(entry))
+
+
+def unpublish(root: Path, name: str) -> bool:
+    """Takes back what `publish` told; the adapter itself stays. False when it was not published."""
+    path = published_file(root, name)
+    had = path.exists()
+    path.unlink(missing_ok=True)
+    return had
 
 
 def published_file(root: Path, name: str) -> Path:

@@ -35,8 +35,8 @@ class BaseModel(Value, frozen=True):
 class Job(Value, frozen=True):
     """What a worker is to do; `job.json`.
 
-    name: under which the adapter will be called. adapter: the folder of one to go on from, or None. at: when it was
-    asked for, in seconds since 1970.
+    name: under which the adapter will be called. adapter: the folder of one to go on from, beside the job's own, or
+    None. at: when it was asked for, in seconds since 1970.
     """
 
     id: str

@@ -9,18 +9,9 @@ from gateway.tuning.worker.examples import MOST_TOLD, FileFaults, read_file
 from gateway.tuning.worker.folder import Folder
 from gateway.tuning.worker.job import LocalMethod
 from gateway.tuning.worker.losses import trained_count
+from gateway.tuning.worker.report import JobFailed
 
 Row = Encoded | Pair
-
-
-class JobFailed(Exception):
-    """The job ends here, and its caller is told why: code, message, parameter."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.param = param
 
 
 class Material(Value, frozen=True):

@@ -12,13 +12,22 @@ from gateway.tuning.contract import Happened, Numbers, Saved, Status
 from gateway.tuning.worker.events import EventLog, read_events
 from gateway.tuning.worker.folder import Folder, replace_file
 from gateway.tuning.worker.hyperparameters import Hyperparameters
-from gateway.tuning.worker.job import Job, State, checkpoint_name
-from gateway.tuning.worker.material import JobFailed
+from gateway.tuning.worker.job import Job, checkpoint_name
 
 # The state is for people and polls that come every few seconds; events are written one by one.
 STATE_SECONDS = 1.0
 MOST_METRICS = 1000
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+
+
+class JobFailed(Exception):
+    """The job ends here, and its caller is told why: code, message, parameter."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
 
 
 class Report:
@@ -63,7 +72,7 @@ class Report:
             seconds = time.monotonic() - self._began
             done = step - self._state.step
             left = (total - step) * seconds / done if done > 0 else None
-            self._write(estimated_finish=None if left is None else time.time() + left)
+            self._write(step=step, estimated_finish=None if left is None else time.time() + left)
 
     def checkpoint(self, number: int, step: int, numbers: Numbers, place: Path) -> None:
         """Writes what a checkpoint is into it, before it stands under its name."""
@@ -89,6 +98,8 @@ class Report:
         """Ends before the end: paused, cancelled, or queued to go on elsewhere."""
         self.say(f"stop:{len(self._log)}", message, "info" if status != "cancelled" else "warn")
         finished = time.time() if status == "cancelled" else None
+        # Whoever ends because it was told to has not failed.
+        self._folder.starts.unlink(missing_ok=True)
         self._change(status=status, step=step, finished_at=finished, estimated_finish=None)
 
     def fail(self, fault: JobFailed) -> None:

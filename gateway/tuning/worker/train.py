@@ -8,8 +8,7 @@ import torch
 
 from gateway.tuning.worker.folder import Folder
 from gateway.tuning.worker.job import ENDED, Job
-from gateway.tuning.worker.material import JobFailed
-from gateway.tuning.worker.report import Report
+from gateway.tuning.worker.report import JobFailed, Report
 from gateway.tuning.worker.training import Stopped, Training
 
 

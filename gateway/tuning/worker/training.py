@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,7 @@ from gateway.tuning.worker.folder import Folder, publish, whole_folder
 from gateway.tuning.worker.hyperparameters import settle
 from gateway.tuning.worker.job import Job, Published
 from gateway.tuning.worker.losses import Measured, preference, surprise, trained_count
-from gateway.tuning.worker.material import JobFailed, Row, read_material
+from gateway.tuning.worker.material import Row, read_material
 from gateway.tuning.worker.model import (
     NotLoadable,
     context_of,
@@ -33,7 +32,7 @@ from gateway.tuning.worker.model import (
     with_adapter,
 )
 from gateway.tuning.worker.recovery import Recovery
-from gateway.tuning.worker.report import Report
+from gateway.tuning.worker.report import JobFailed, Report
 
 CHECKPOINTS_KEPT = 3
 # What a killed worker may lose at most; the end of an epoch is kept too.
@@ -53,14 +52,15 @@ class Training:
         self._job = job
         self._report = report
         self._stopped = stopped
-        self._recovery = Recovery(folder.path / "resume")
+        self._recovery = Recovery(folder)
         try:
             self._device = settle_torch(job.base.threads)
             self._tokenizer = load_tokenizer(job.base.path)
             plain = load_base(job.base.path, self._device)
             longest = job.base.longest or context_of(plain)
             self._material = read_material(folder, job.method, self._tokenizer, longest)
-            self._model = with_adapter(plain, job.base, job.seed, job.adapter)
+            adapter = None if job.adapter is None else str(folder.path.parent / job.adapter)
+            self._model = with_adapter(plain, job.base, job.seed, adapter)
         except NotLoadable as fault:
             raise JobFailed("model_not_loadable", str(fault), "model") from None
         self._chosen = settle(job.hyperparameters, job.method, self._material.examples, job.base.learning_rate)
