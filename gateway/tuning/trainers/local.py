@@ -12,30 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import msgspec
-
 from gateway.core.errors import NotFound
-from gateway.core.values import Value
-from gateway.tuning.contract import Plan, Progress, Source, Status
-from gateway.tuning.worker.folder import RESULTS, Folder, locked, replace_file
+from gateway.tuning.contract import Plan, Progress, Source
+from gateway.tuning.worker.attempts import forgive, is_due, next_attempt
+from gateway.tuning.worker.folder import RESULTS, Folder, locked
 from gateway.tuning.worker.job import ENDED, BaseModel
 from gateway.tuning.worker.needs import LIBRARIES, missing_libraries
 from gateway.tuning.worker.placing import Placing
 from gateway.tuning.worker.processes import end_process, note_process, running_process, start_worker
-from gateway.tuning.worker.report import JobFailed, Report
 
-# A worker that ends so often without having come further is not started again.
-MOST_STARTS = 3
 CANCEL_SECONDS = 30.0
-LOG_BYTES = 600
 PROBE_SECONDS = 30
-
-
-class _Starts(Value, frozen=True):
-    """How often a worker began from this step."""
-
-    step: int
-    count: int
 
 
 class LocalTrainer:
@@ -60,7 +47,11 @@ class LocalTrainer:
     def faults(self, plan: Plan) -> list[str]:
         """Why it cannot train this: all reasons, a missing library among them."""
         lacks = self._missing()
-        return ([lacks] if lacks else []) + self._placing.faults(plan)
+        faults = ([lacks] if lacks else []) + self._placing.faults(plan)
+        path = self._placing.base_path(plan.model)
+        if path is not None and not (Path(path) / "config.json").is_file():
+            faults.append(f"The folder of base model {plan.model!r} holds no model: its config.json is not there.")
+        return faults
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         """Writes the job down and starts a worker when one may; the reference is the job's id."""
@@ -95,6 +86,7 @@ class LocalTrainer:
         """Goes on as if it had not waited, when a place is free."""
         folder = self._placing.folder(reference)
         if folder.control() == "pause":
+            forgive(folder)
             folder.ask("")
             await asyncio.to_thread(self._tend)
 
@@ -126,7 +118,7 @@ class LocalTrainer:
             for folder in folders:
                 if folder in running:
                     _hurry(folder)
-                elif self._is_due(folder) and free > 0:
+                elif is_due(folder) and free > 0:
                     free -= self._launch(folder)
 
     def _unfinished(self) -> list[Folder]:
@@ -139,29 +131,10 @@ class LocalTrainer:
                 found.append((job.at, job.id, folder))
         return [folder for _, _, folder in sorted(found, key=lambda one: one[:2])]
 
-    def _is_due(self, folder: Folder) -> bool:
-        """Whether it may have a worker; one that is to wait or to end does so here, where no worker does it."""
-        asked = folder.control()
-        if asked == "":
-            return True
-        status: Status = "paused" if asked == "pause" else "cancelled"
-        if folder.state().status != status:
-            with folder.held() as is_ours:
-                if is_ours:
-                    _said(folder).stop(status, f"Training was {status} while no worker was at it.", folder.kept_step())
-        return False
-
     def _launch(self, folder: Folder) -> int:
         """How many places it takes."""
-        before = _read_starts(folder)
-        step = folder.kept_step()
-        count = before.count + 1 if before is not None and before.step == step else 1
-        if count > MOST_STARTS:
-            with folder.held() as is_ours:
-                if is_ours:
-                    _said(folder).fail(JobFailed("worker_failed", _last_words(folder)))
+        if next_attempt(folder) is None:
             return 0
-        replace_file(folder.starts, msgspec.json.encode(_Starts(step, count)))
         child = start_worker(self._python, ["train", "--job", str(folder.path)], folder.log)
         note_process(_process_file(folder), child.pid)
         self._children[child.pid] = child
@@ -193,26 +166,6 @@ def _hurry(folder: Folder) -> None:
     pid = running_process(_process_file(folder))
     if pid is not None and since is not None and folder.control() == "cancel" and time.time() - since > CANCEL_SECONDS:
         end_process(pid, signal.SIGKILL)
-
-
-def _said(folder: Folder) -> Report:
-    job = folder.job()
-    if job is None:
-        raise NotFound(f"{folder.path.name!r} is no job.")
-    return Report(folder, job)
-
-
-def _read_starts(folder: Folder) -> _Starts | None:
-    try:
-        return msgspec.json.decode(folder.starts.read_bytes(), type=_Starts)
-    except FileNotFoundError:
-        return None
-
-
-def _last_words(folder: Folder) -> str:
-    text = folder.log.read_bytes()[-LOG_BYTES:].decode(errors="replace").strip() if folder.log.exists() else ""
-    last = " ".join(text.splitlines()[-3:])
-    return f"The worker ended {MOST_STARTS} times without getting further. It said last: {last or 'nothing'}"
 
 
 def _asked_of(python: str) -> str | None:

@@ -121,7 +121,7 @@ def _is_trained(message: Turn) -> bool:
     weight = message.get("weight", 1)
     if weight not in (0, 1):
         raise ValueError(f"a weight is 0 or 1, not {weight!r}")
-    return message["role"] == "assistant" and weight == 1
+    return bool(message["role"] == "assistant" and weight == 1)
 
 
 def _tools(line: Turn) -> list[Any]:

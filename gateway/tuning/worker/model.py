@@ -39,7 +39,7 @@ def settle_torch(threads: int) -> torch.device:
 def load_tokenizer(path: str) -> Any:
     """The tokenizer beside a model, with a chat template in any case. Raises NotLoadable."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)  # type: ignore[no-untyped-call]
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as fault:
         raise NotLoadable(f"The tokenizer in {path!r} cannot be loaded: {_first_line(fault)}") from None
     if tokenizer.eos_token_id is None:

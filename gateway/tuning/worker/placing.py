@@ -68,6 +68,11 @@ class Placing:
         folder.write_job(job)
         return folder
 
+    def base_path(self, model: str) -> str | None:
+        """Where the base of a model lies; None for one that is not known here."""
+        found = self._base(model)
+        return None if found is None else self._models[found[0]].path
+
     def _base(self, model: str) -> tuple[str, str | None] | None:
         """The base model's name, and the adapter that is gone on from; None for a model that is neither."""
         if model in self._models:

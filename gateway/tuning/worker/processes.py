@@ -15,32 +15,10 @@ from gateway.core.values import Value
 from gateway.tuning.worker.folder import replace_file
 
 # What a worker inherits: keys of providers and of this gateway are none of its business.
-_INHERITED = tuple(
-    "PATH HOME USER LANG LC_ TZ TMPDIR LD_ VIRTUAL_ENV PYTHON XDG_ "
-    "CUDA NVIDIA NCCL HIP ROCR ROCM OMP_ MKL_ TORCH HF_HOME".split()  # noqa: SIM905  # one name a word reads better
+_INHERITED = (
+    *("PATH", "HOME", "USER", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "VIRTUAL_ENV", "PYTHON", "XDG_"),
+    *("CUDA", "NVIDIA", "NCCL", "HIP", "ROCR", "ROCM", "OMP_", "MKL_", "TORCH", "HF_HOME"),
 )
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_",
-    "TZ",
-    "TMPDIR",
-    "LD_",
-    "VIRTUAL_ENV",
-    "CUDA",
-    "NVIDIA",
-    "NCCL",
-    "HIP",
-    "ROCR",
-    "ROCM",
-    "OMP_",
-    "MKL_",
-    "HF_",
-    "TORCH",
-    "XDG_",
-    "PYTHON",
-]
 
 
 class Process(Value, frozen=True):

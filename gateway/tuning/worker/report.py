@@ -98,8 +98,6 @@ class Report:
         """Ends before the end: paused, cancelled, or queued to go on elsewhere."""
         self.say(f"stop:{len(self._log)}", message, "info" if status != "cancelled" else "warn")
         finished = time.time() if status == "cancelled" else None
-        # Whoever ends because it was told to has not failed.
-        self._folder.starts.unlink(missing_ok=True)
         self._change(status=status, step=step, finished_at=finished, estimated_finish=None)
 
     def fail(self, fault: JobFailed) -> None:

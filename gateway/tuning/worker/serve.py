@@ -204,7 +204,7 @@ async def _body(receive: Receive) -> bytes:
         if len(body) > MOST_BYTES:
             raise Refused(413, f"The body is larger than {MOST_BYTES:,} bytes.")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 async def _until_gone(receive: Receive) -> None:
