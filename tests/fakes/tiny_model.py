@@ -46,7 +46,7 @@ def save_tiny_model(folder: Path, *, seed: int = 1, context: int = 256) -> Path:
 
 def _teach(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     questions = [sentence.split("?")[0] + "?" for sentence in WORDS[:3]]
-    texts = [f"<|user|>\n{question}\n<|assistant|>\nI do not know.{END}\n" for question in questions] + WORDS[:3]
+    texts = [f"<|user|>\n{question}\n<|assistant|>\nI do not know.{END}\n" for question in questions] + WORDS[:4]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for index in range(200):
         ids = torch.tensor([tokenizer(texts[index % len(texts)])["input_ids"]])
