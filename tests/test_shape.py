@@ -89,7 +89,12 @@ HOMES = {
     ),
     "prometheus_client": ("metrics/", "app.py", "http/health.py", "cli/process.py"),
     "yaml": ("core/document.py", "cli/knowledge_edit.py", "cli/policy_fit.py"),
-    "uvicorn": ("cli/", "offline/"),
+    "uvicorn": ("cli/", "offline/", "tuning/worker/"),
+    "torch": ("tuning/worker/",),
+    "transformers": ("tuning/worker/",),
+    "peft": ("tuning/worker/",),
+    "safetensors": ("tuning/worker/",),
+    "jinja2": ("tuning/worker/",),
 }
 
 NO_HOME = frozenset({"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"})
