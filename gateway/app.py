@@ -159,8 +159,8 @@ class Gateway:
         return Paths(self.upstreams, LookUps(sources, tasks))
 
     def _make_tuned(self) -> Tuned:
-        data = self.settings.data
-        return Tuned(self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook, data, self._environment)
+        parts = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
+        return Tuned(*parts, self.settings, self._environment)
 
     def _make_shelf(self) -> Shelf:
         made = Shelf(
@@ -242,7 +242,7 @@ class Gateway:
         self._task("kept", self._keep_policies)
         for name, work in self.shelf.works(sweeps=self._worker == 0):
             self._task(name, work)
-        for name, work in self.tuned.works():
+        for name, work in self.tuned.works(serves=self._worker == 0):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -269,6 +269,7 @@ class Gateway:
         for transport in self.transports.values():
             await transport.close()
         await self.doors.fetcher.close()
+        await self.tuned.close()
         # The export reads the end of the closed journal, and its posts go through the poster.
         await self.bookkeeping.stop(self.beside.finish)
         await self.poster.close()

@@ -19,13 +19,15 @@ from gateway.ledger.jobs.reading import Told, training_event, training_rates
 from gateway.ledger.jobs.store import Job
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
-from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, TrainerEntry
+from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, LocalTrainerEntry, RayTrainerEntry, TrainerEntry
 from gateway.pricing.rates import training_cost
 from gateway.tuning import trainers
 from gateway.tuning.contract import Progress, Source, Trainer, TrainerRefused, TrainingFile
 from gateway.tuning.jobs.engine import Booked, Checked
 from gateway.tuning.jobs.store import Inside, Model
 from gateway.tuning.jobs.values import TuningJob
+from gateway.tuning.publishing import Asks, publish, withdraw
+from gateway.tuning.worker.folder import read_published, unpublish
 from gateway.upstream.asking import ask
 from gateway.upstream.upstreams import Upstream, Upstreams
 
@@ -53,6 +55,12 @@ def trainer_for(rulebook: Rulebook, model: str, team: str) -> tuple[str, Trainer
     if name is None or name not in entries:
         raise InvalidRequest(f"No trainer here takes jobs for the model {model!r}.", param="model")
     return name, entries[name]
+
+
+def base_url(upstream: Upstream) -> str:
+    """Where an upstream is, with its prefix."""
+    origin = upstream.origin
+    return f"{origin.scheme}://{origin.host}:{origin.port}{origin.prefix}"
 
 
 class Stored:
@@ -83,11 +91,15 @@ class Training:
         upstreams: Upstreams,
         rulebook: Callable[[], Rulebook],
         folder: Path,
+        policies: Path,
         environment: Mapping[str, str],
+        asks: Asks,
         check: Check,
     ) -> None:
         self.folder = folder
+        self.policies = policies
         self.environment = environment
+        self.asks = asks
         self._files = files
         self._copies = Copies(files)
         self._ledger = ledger
@@ -140,6 +152,19 @@ class Training:
             pairs = msgspec.json.decode(job.metadata, type=dict[str, str])
             self.admit(owner, pairs, training_cost(rates, checked.tokens) or 0)
         return checked
+
+    async def publish(self, job: TuningJob, tuned_model: str) -> None:
+        """See Around. What our own worker serves is in its folder already; vLLM is told."""
+        entry = trainers_of(self.rulebook()).get(job.trainer)
+        if not isinstance(entry, LocalTrainerEntry | RayTrainerEntry) or getattr(entry, "serve", None) is not None:
+            return
+        root = self.folder if isinstance(entry, LocalTrainerEntry) else Path(entry.folder)
+        seen_as = getattr(entry, "seen_as", None) or str(root)
+        adapters = {name: one.path for name, one in read_published(root).items()}
+        if tuned_model in adapters:
+            upstream = self.upstream(entry.upstream)
+            headers = {name.decode(): value.decode() for name, value in upstream.headers}
+            await publish(self.asks, (base_url(upstream),), tuned_model, f"{seen_as}/{adapters[tuned_model]}", headers)
 
     async def keep(self, job: TuningJob, name: str, content: bytes) -> str:
         """See Around."""
@@ -197,8 +222,15 @@ class Training:
 
     async def withdraw(self, model: Model) -> None:
         """Has a model deleted where it is served. Raises UpstreamFailed (502) when that cannot be asked for."""
+        unpublish(self.folder, model.id)
         upstream = self._upstreams.current.get(model.upstream)
         if upstream is None:
+            return
+        entries = trainers_of(self.rulebook()).values()
+        ours = [one for one in entries if not isinstance(one, HostedTrainerEntry) and one.upstream == model.upstream]
+        if ours:
+            headers = {name.decode(): value.decode() for name, value in upstream.headers}
+            await withdraw(self.asks, (base_url(upstream),), model.id, headers)
             return
         status, _ = await ask(upstream, "DELETE", f"/models/{quote(model.id, safe=':')}")
         if status >= 500 or status in {401, 403, 429}:

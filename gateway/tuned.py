@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.adapter_servers import AdapterServers
+from gateway.core.settings import Settings
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
@@ -21,6 +23,7 @@ from gateway.tuning.jobs.models.store import TunedModels
 from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.lines.store import Lines
 from gateway.tuning.lines.values import Line, Version
+from gateway.upstream.fetch import Fetcher
 from gateway.upstream.upstreams import Upstreams
 
 LOOK_SECONDS = 0.3
@@ -40,16 +43,19 @@ class Tuned:
         ledger: Ledger,
         upstreams: Upstreams,
         rulebook: Callable[[], Rulebook],
-        data: Path,
+        settings: Settings,
         environment: Mapping[str, str],
     ) -> None:
+        data = settings.data
+        self._fetcher = Fetcher()
         self.files = FileStore(database)
         self.jobs = TuningJobs(database)
         self.models = TunedModels(database)
         self.lines = Lines(database)
         webhooks = WebhookStore(database)
-        around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", environment)
-        self.training = Training(*around, check)
+        around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
+        self.training = Training(*around, environment, self._fetcher, check)
+        self._servers = AdapterServers(rulebook, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
         self._engine = Engine(self.jobs, self.training, ledger.clock)
@@ -57,9 +63,15 @@ class Tuned:
         self._seen = -1
         self.registry = kept_registry(data)
 
-    def works(self) -> tuple[tuple[str, Work], ...]:
-        """What is to run for as long as the process does."""
-        return (("tuning", self._engine.run), ("registry", self._watch))
+    def works(self, *, serves: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. serves: whether this process runs servers of adapters."""
+        works = (("tuning", self._engine.run), ("registry", self._watch))
+        return (*works, ("adapters", self._servers.run)) if serves else works
+
+    async def close(self) -> None:
+        """Ends servers and closes connections."""
+        self._servers.stop()
+        await self._fetcher.close()
 
     async def load(self) -> None:
         """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""

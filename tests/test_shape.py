@@ -44,6 +44,7 @@ RANKS = {
     "kept": 6,
     "known": 6,
     "tuned": 5,
+    "adapter_servers": 5,
     "registry": 5,
     "beside": 5,
     "charges": 5,
@@ -67,6 +68,7 @@ ABOVE_ITS_EQUAL = {
     ("gauges", "live"),
     ("tuned", "training"),
     ("tuned", "registry"),
+    ("tuned", "adapter_servers"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

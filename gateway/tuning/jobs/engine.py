@@ -67,6 +67,10 @@ class Around(Protocol):
         """Looks whether the files can be trained on, and what that would come to."""
         ...
 
+    async def publish(self, job: TuningJob, tuned_model: str) -> None:
+        """Has what came of the job served. Raises UpstreamFailed where that must be tried again."""
+        ...
+
     async def keep(self, job: TuningJob, name: str, content: bytes) -> str:
         """Keeps a result file for the job's team, and gives its id. The same name again is the same file."""
         ...
@@ -230,6 +234,8 @@ class Engine:
         for name in progress.results:
             content = await trainer.result(str(job.reference), name)
             kept.append(await self._around.keep(job, name, content))
+        if progress.tuned_model is not None:
+            await self._around.publish(job, progress.tuned_model)
         ended: State = progress.status
         job = await self._store.step(job, {"results": msgspec.json.encode(kept).decode()})
         await self._end(job, ended, progress, events)

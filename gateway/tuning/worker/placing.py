@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
+from gateway.policy.tuning_file import BaseModelEntry
 from gateway.tuning.contract import Plan, Source, TrainerRefused
 from gateway.tuning.worker.folder import Folder, read_published
 from gateway.tuning.worker.hyperparameters import hyperparameter_faults
@@ -81,6 +84,15 @@ class Placing:
         if tuned is None or tuned.model not in self._models:
             return None
         return tuned.model, tuned.path
+
+
+def base_models(entries: Mapping[str, BaseModelEntry], policies: Path) -> dict[str, BaseModel]:
+    """The base models of tuning.yaml; a relative path is meant from the policies folder."""
+    found = {}
+    for name, entry in entries.items():
+        written = entry.model_dump(exclude_none=True) | {"path": str((policies / entry.path).resolve())}
+        found[name] = msgspec.convert(written, BaseModel)
+    return found
 
 
 async def _copy(source: Source, path: Path) -> None:
