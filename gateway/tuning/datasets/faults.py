@@ -23,7 +23,7 @@ class Code(Value, frozen=True):
 
 
 class Fault(Value, frozen=True):
-    """One fault. line, column: from 1, the column in characters; line 0 speaks of the file as a whole."""
+    """One fault. line, column: from 1, the column in characters; 1:1 for the file as a whole."""
 
     code: str
     severity: Severity
@@ -57,7 +57,7 @@ class Told:
 
     def file(self, code: str, message: str) -> None:
         """A fault of the file as a whole."""
-        self.at(code, 0, 1, message)
+        self.at(code, 1, 1, message)
 
     def severity(self, code: str) -> Severity:
         """The code's severity under this target."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.core.values import Value
 from gateway.tuning.datasets.digests import canonical
-from gateway.tuning.datasets.faults import Context, Fault, Severity, Told
+from gateway.tuning.datasets.faults import Context, Fault, Told
 from gateway.tuning.datasets.jsonl import Line, read_lines
 from gateway.tuning.datasets.registry import CODES, FAMILIES
 from gateway.tuning.datasets.rows import Row, is_object, read_row
@@ -18,7 +18,7 @@ MOST_OF_A_CODE = 1_000
 
 
 class Report(Value, frozen=True):
-    """What a file was found to be. faults: in the order of lines; those of the whole file stand last, on line 0.
+    """What a file was found to be. faults: in the order of lines; those of the whole file stand at 1:1.
 
     counts: how many of each code there are, kept among faults or not. tokens: of all rows, by the base's tokenizer
     or (is_estimate) by one that is near it. trained_tokens: of the answers that weigh. dataset_hash: `ds-` and 16
@@ -125,13 +125,5 @@ def _validation_rows(lines: Iterable[bytes]) -> Iterator[Row]:
             yield read_row(line.number, line.text, line.data)
 
 
-def _place(fault: Fault) -> tuple[bool, int, int, str]:
-    return not fault.line, fault.line, fault.column, fault.code
-
-
-def severities(report: Report) -> dict[Severity, int]:
-    """How many faults of each severity are kept among the report's."""
-    counts: dict[Severity, int] = {"error": 0, "warning": 0, "info": 0}
-    for fault in report.faults:
-        counts[fault.severity] += 1
-    return counts
+def _place(fault: Fault) -> tuple[int, int, str]:
+    return fault.line, fault.column, fault.code

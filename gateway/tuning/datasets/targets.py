@@ -46,9 +46,11 @@ class Target(Value, frozen=True):
 
 _GUIDE = "OpenAI's fine-tuning guide and the schemas of training lines in its API description"
 TARGETS: dict[str, Target] = {
-    "openai": Target("openai", _GUIDE),
+    "openai": Target("openai", _GUIDE, token_limit=65_536),
     # Azure's how-to asks for UTF-8 with a byte-order mark; files without one are taken too, so that is a remark.
-    "azure": Target("azure", "Azure OpenAI how-to 'Customize a model with fine-tuning'", wants_bom=True),
+    "azure": Target(
+        "azure", "Azure OpenAI how-to 'Customize a model with fine-tuning'", token_limit=65_536, wants_bom=True
+    ),
     "together": Target(
         "together",
         "check_file of Together's Python client",
@@ -59,6 +61,8 @@ TARGETS: dict[str, Target] = {
         has_tools=False,
         images_as_data=True,
         images_all_or_none=True,
+        # An upload there may be of prompts and completions, as long as all of it is.
+        severities=(("R006", "info"),),
     ),
     "fireworks": Target(
         "fireworks",
@@ -83,9 +87,12 @@ TARGETS: dict[str, Target] = {
 def target_of(name: str, base: str = "") -> Target:
     """The profile of a trainer for a base model. Raises KeyError for a name that is none of TARGETS.
 
-    base: a model's id, dated or not, tuned or not; unknown ones have no token limit.
+    base: a model's id, dated or not, tuned or not; unknown ones have no token limit. Without a base the limit is that
+    of all models which OpenAI and Azure tune today.
     """
-    return msgspec.structs.replace(TARGETS[name], base=base, token_limit=token_limit_of(base))
+    profile = TARGETS[name]
+    limit = token_limit_of(base) if base else profile.token_limit
+    return msgspec.structs.replace(profile, base=base, token_limit=limit)
 
 
 def token_limit_of(base: str) -> int | None:

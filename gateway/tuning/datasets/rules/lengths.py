@@ -26,7 +26,8 @@ class Lengths:
             over = tokens.longest - limit
             whole = max(tokens.answer, tokens.rejected)
             lost = f"{min(over, whole):,} of the answer's {whole:,} tokens are lost" if whole else "its end is lost"
-            told = f"{tokens.longest:,} tokens; {self._target.base} takes {limit:,} and cuts the end: {lost}"
+            taker = self._target.base or self._target.name
+            told = f"{tokens.longest:,} tokens; {taker} takes {limit:,} and cuts the end: {lost}"
             self._told.row("L001", row, answer.place if answer else row.messages_place, told)
         if answer is not None and tokens.answer <= FRAME and not answer.text.strip() and not answer.calls:
             self._told.row("L003", row, answer.place, "the answer has no token to learn")
