@@ -3,6 +3,7 @@
 import ast
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from gateway.core.values import Value
@@ -22,6 +23,8 @@ _MAGIC = (
     (codecs.BOM_UTF16_LE, "UTF-16 text"),
     (codecs.BOM_UTF16_BE, "UTF-16 text"),
 )
+# What tells Python's spelling from JSON's with a comma too many.
+_PYTHON = re.compile(r"'|\b(?:None|True|False)\b|\(")
 
 
 class LineFault(Value, frozen=True):
@@ -147,7 +150,10 @@ def _mended(number: int, raw: bytes, text: str, decoded: Decoded, faults: list[L
         return
     literal = _python(bare)
     if literal is not None:
-        faults.append(LineFault("R004", 1, "this is a Python dict, not JSON: strings need double quotes"))
+        if _PYTHON.search(bare):
+            faults.append(LineFault("R004", 1, "this is a Python dict, not JSON: strings need double quotes"))
+        else:
+            faults.append(LineFault("R005", column, "a comma stands before a closing bracket"))
         yield Line(number, raw, "", literal, tuple(faults))
         return
     if column > len(bare) or message.startswith("Unterminated"):

@@ -50,7 +50,7 @@ def _system_key(after: Object, _method: Method) -> bool:
     messages, system = after.get("messages"), after.get("system")
     if not isinstance(system, str) or not isinstance(messages, list):
         return False
-    if any(is_object(message) and message.get("role") in {"system", "developer"} for message in messages):
+    if any(is_object(message) and message.get("role") in ("system", "developer") for message in messages):
         return False
     del after["system"]
     after["messages"] = [{"role": "system", "content": system}, *messages]
@@ -226,7 +226,7 @@ def _is_plain(message: object) -> bool:
     return (
         isinstance(message, dict)
         and message.keys() == {"role", "content"}
-        and message["role"] in {"user", "assistant"}
+        and message["role"] in ("user", "assistant")
         and isinstance(message["content"], str)
     )
 

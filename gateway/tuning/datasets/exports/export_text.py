@@ -68,7 +68,7 @@ def name(value: object) -> str:
 
 def first(holder: Mapping[str, object], *keys: str) -> object:
     """The value of the first of these keys that has one."""
-    return next((holder[key] for key in keys if holder.get(key) not in {None, ""}), None)
+    return next((holder[key] for key in keys if holder.get(key) is not None and holder[key] != ""), None)
 
 
 def compact(value: object) -> str:

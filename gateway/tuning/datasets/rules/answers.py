@@ -113,7 +113,7 @@ class Answers:
         if total < MOSTLY * self._rows or len(self._labels) * 3 > self._rows or len(self._labels) < 2:
             return
         (most, count), *_, (least, few) = self._labels.most_common()
-        if count > max(10 * few, 2 * total / len(self._labels)):
+        if count > max(10 * few, 1.5 * total / len(self._labels)):
             told = f"the label {most!r} stands {count} times and {least!r} {few} times, of {total} rows"
             self._told.file("Q007", f"{told}; the rarest are hardly learned")
         spelled: dict[str, list[str]] = {}

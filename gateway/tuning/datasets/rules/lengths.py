@@ -4,8 +4,6 @@ from gateway.tuning.datasets.faults import Code, Context, Family
 from gateway.tuning.datasets.rows import Row
 
 MOSTLY_PROMPT = 0.98
-# What the formula counts for an answer's frame: a message with no words in it.
-FRAME = 4
 
 
 class Lengths:
@@ -29,8 +27,6 @@ class Lengths:
             taker = self._target.base or self._target.name
             told = f"{tokens.longest:,} tokens; {taker} takes {limit:,} and cuts the end: {lost}"
             self._told.row("L001", row, answer.place if answer else row.messages_place, told)
-        if answer is not None and tokens.answer <= FRAME and not answer.text.strip() and not answer.calls:
-            self._told.row("L003", row, answer.place, "the answer has no token to learn")
         self._mostly_prompt += answer is not None and tokens.prompt > MOSTLY_PROMPT * tokens.total
 
     def end(self) -> None:
@@ -51,7 +47,6 @@ FAMILY = Family(
     (
         Code("L001", "error", "More tokens than the base takes: the answer is cut off."),
         Code("L002", "info", "Rows that are nearly all prompt."),
-        Code("L003", "error", "An answer without a token to learn."),
         Code("L004", "info", "No token limit is known for the base."),
         Code("L005", "info", "The base's tokenizer is not known; tokens are estimates."),
     ),

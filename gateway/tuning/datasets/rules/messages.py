@@ -174,12 +174,13 @@ class Messages:
 
 
 def _part_fault(part: object) -> str:
-    if not is_object(part) or part.get("type") not in _PARTS:
+    kind = part.get("type") if is_object(part) else None
+    if not is_object(part) or not isinstance(kind, str) or kind not in _PARTS:
         return "a part must be an object of type `text` or `image_url`"
-    if part["type"] == "text" and not isinstance(part.get("text"), str):
+    if kind == "text" and not isinstance(part.get("text"), str):
         return "a text part has its words in `text`"
     image = part.get("image_url")
-    if part["type"] == "image_url" and not (is_object(image) and isinstance(image.get("url"), str)):
+    if kind == "image_url" and not (is_object(image) and isinstance(image.get("url"), str)):
         return "an image part has its address in `image_url.url`"
     return ""
 
@@ -205,7 +206,7 @@ FAMILY = Family(
         Code("R002", "error", "The line is JSON but no object."),
         Code("R003", "error", "A top-level key that is not known.", is_fixable=True),
         Code("R004", "error", "A Python dict in place of JSON.", is_fixable=True),
-        Code("R005", "error", "A comma follows the row.", is_fixable=True),
+        Code("R005", "error", "A comma after the row, or before a closing bracket.", is_fixable=True),
         Code("R006", "error", "The prompt and completion form.", is_fixable=True),
         Code("R007", "error", "The form of another provider.", is_fixable=True),
         Code("R008", "error", "Half of a surrogate pair, or U+0000, in a string."),
