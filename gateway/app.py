@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.foreign import ForeignFiles
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
@@ -49,6 +50,7 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
+from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
@@ -118,6 +120,9 @@ class Gateway:
         self.pipeline = Pipeline(
             self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
         )
+        self.own_calls = OwnCalls(self.pipeline, self.clock)
+        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
+        self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
@@ -237,7 +242,7 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in self.shelf.works(sweeps=self._worker == 0):
+        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):

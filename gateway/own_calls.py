@@ -1,7 +1,7 @@
 """Calls of the gateway's own work for a team, through the very way of any other call: policy, budget, journal, books.
 
-An evaluation asks models for answers and judgements; a batch kept here asks what its lines say. Nobody sends a key then:
-the work began with one, and the principal it named is known.
+An evaluation asks models for answers and judgements; a batch kept here asks what its lines say. Nobody sends a key
+then: the work began with one, and the principal it named is known.
 """
 
 import msgspec
@@ -16,7 +16,7 @@ from gateway.pipeline import Pipeline
 from gateway.upstream.port import Lease
 from gateway.wire.errors import error_body
 
-# The metadata key under which reports tell such calls from those of people: `gateway usage report --by metadata.purpose`.
+# What reports tell such calls by from those of people: `gateway usage report --by metadata.purpose`.
 PURPOSE = "purpose"
 JSON = (b"content-type", b"application/json")
 

@@ -1,6 +1,6 @@
 """Which request of the local surface is whose, and answering it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -19,11 +19,13 @@ from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.relay import Caller
 
 # Requests below these are looked at here first.
-PREFIXES = ("/v1/files", "/v1/vector_stores")
+PREFIXES = ("/v1/files", "/v1/vector_stores", "/v1/evals", "/v1/fine_tuning/alpha/graders")
 KEPT = "files and vector stores"
 # The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
 POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})
+# What answers for the rest of a path below its first part: the reply, or None for what is not ours.
+Also = Callable[[list[str], Inbound, Principal], Awaitable[Json | None]]
 
 
 class Local:
@@ -40,17 +42,27 @@ class Local:
         self._stores = stores
         self._inside = FilesInside(stores)
         self._search = search
+        # By the first part of their paths; who builds the process puts them in.
+        self.also: dict[str, Also] = {}
 
     async def serve(self, inbound: Inbound, caller: Caller) -> bool:
         """Answers through `caller`; False for what is not ours. Raises GatewayError for what the caller is told."""
         first, *rest = inbound.path.removeprefix("/v1/").split("/")
-        if first not in {"files", "vector_stores"} or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
+        if (
+            (first not in {"files", "vector_stores"} and first not in self.also)
+            or "" in rest
+            or not inbound.raw_path.startswith(b"/v1/")
+        ):
             return False
         principal = self._keys.principal(inbound, self._clock.wall())
         if "\0" in inbound.path or b"%00" in inbound.query:
             raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
+        if first in self.also:
+            with told_when_away(first):
+                told = await self.also[first](rest, inbound, principal)
+            return told is not None and await _whole(caller, inbound, told)
         require_path(principal)
         with told_when_away(KEPT):
             return await self._answered(first, rest, inbound, principal, caller)
