@@ -1,5 +1,6 @@
 """Evals and graders through the official SDK: made, run in the background, paged, canceled, booked to the team."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +68,8 @@ def client(gateway: RunningGateway) -> openai.OpenAI:
 def made(client: openai.OpenAI) -> Iterator[EvalCreateResponse]:
     one = create(client, [EQUAL, JUDGE, LIKE])
     yield one
-    client.evals.delete(one.id)
+    with contextlib.suppress(openai.NotFoundError):
+        client.evals.delete(one.id)
 
 
 def create(client: openai.OpenAI, criteria: list[Any], **more: Any) -> EvalCreateResponse:
@@ -101,7 +103,9 @@ class TestRuns:
     def test_a_file_is_answered_graded_counted_and_booked(
         self, gateway: RunningGateway, client: openai.OpenAI, made: EvalCreateResponse
     ) -> None:
-        rows = [row(f"Question {number}?", f"[offline rehearsal] You wrote: Question {number}?") for number in range(4)]
+        rows = [
+            row(f"Question {number}?", f'[offline rehearsal] You wrote: "Question {number}?"') for number in range(4)
+        ]
         rows.append(row("Question 9?", "Something else entirely, at length"))
         content = "\n".join(json.dumps(one) for one in rows).encode()
         file = client.files.create(file=("set.jsonl", content), purpose="user_data")
@@ -135,7 +139,7 @@ class TestRuns:
         assert [item.datasource_item_id for item in items] == [0, 1, 2, 3, 4]
         assert [item.status for item in items] == ["pass"] * 4 + ["fail"]
         first = items[0]
-        assert first.sample.output[0].content == "[offline rehearsal] You wrote: Question 0?"
+        assert first.sample.output[0].content == '[offline rehearsal] You wrote: "Question 0?"'
         assert first.sample.input[0].content == "Question 0?"
         assert (first.sample.temperature, first.sample.seed, first.sample.max_completion_tokens) == (0.5, 7, 64)
         assert [(one.name, one.score) for one in first.results] == [("same words", 1), ("judge", 1), ("like it", 1)]
@@ -176,7 +180,7 @@ class TestRuns:
     def test_responses_are_sampled_and_messages_may_stand_in_the_item(self, client: openai.OpenAI) -> None:
         made = client.evals.create(
             data_source_config={"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True},
-            testing_criteria=[EQUAL | {"reference": "You wrote: {{item.q}}", "operation": "like"}],
+            testing_criteria=[EQUAL | {"reference": 'You wrote: "{{item.q}}"', "operation": "like"}],
         )
         rows = [{"item": {"q": "Hello", "turns": [{"role": "user", "content": "Hello"}]}}]
         content: Any = {"type": "file_content", "content": rows}

@@ -14,11 +14,12 @@ from gateway.core.page import PageAsked
 from gateway.http.local.eval_replies import item_object, run_object
 from gateway.http.local.reading import metadata_of, oldest_first, plain_body, query_of
 from gateway.http.local.replies import Json, listed
+from gateway.tuning.evals.data_source import Asked, FileId, NewRun, read_new_run
 from gateway.tuning.evals.items.store import ItemStore
 from gateway.tuning.evals.runs.store import RunStore
 from gateway.tuning.evals.source import rows_of
 from gateway.tuning.evals.values import RUN, Eval, ItemStatus, Row, Run, RunStatus
-from gateway.tuning.evals.written import Asked, FileId, NewRun, read_criteria, read_new_run
+from gateway.tuning.evals.written import read_criteria
 from gateway.wire.json_object import read_object
 
 MOST_PAGE, USUAL_PAGE = 100, 20

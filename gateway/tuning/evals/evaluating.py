@@ -7,9 +7,9 @@ import msgspec
 from gateway.core.answered import Ask
 from gateway.core.json_value import Json
 from gateway.core.values import Value
+from gateway.tuning.evals.data_source import Asked, DataSource
 from gateway.tuning.evals.sampling import sampled
 from gateway.tuning.evals.values import Outcome, Result, Sampled, Tally, Work
-from gateway.tuning.evals.written import Asked, DataSource
 from gateway.tuning.graders.graded import Graded
 from gateway.tuning.graders.template import Subject, UnknownVariable
 from gateway.tuning.graders.written import AnyGrader, grade

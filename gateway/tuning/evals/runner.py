@@ -14,11 +14,12 @@ from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.core.values import Value
 from gateway.db.away import told_when_away
+from gateway.tuning.evals.data_source import read_data_source
 from gateway.tuning.evals.evaluating import Plan, evaluated, gone_wrong, read_outcome, tallies_of
 from gateway.tuning.evals.items.store import ItemStore, Key
 from gateway.tuning.evals.runs.store import RunStore
 from gateway.tuning.evals.values import Outcome, Work
-from gateway.tuning.evals.written import read_criteria, read_data_source
+from gateway.tuning.evals.written import read_criteria
 from gateway.tuning.graders.replies import fault_of, read_fault
 
 # More at once would compete with calls that somebody waits for.

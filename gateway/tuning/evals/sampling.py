@@ -7,8 +7,9 @@ import msgspec
 from gateway.core.answered import Answered, Ask
 from gateway.core.json_value import Json
 from gateway.core.values import Value
+from gateway.tuning.evals.data_source import Asked
+from gateway.tuning.evals.prompts import ItemReference, SamplingParams
 from gateway.tuning.evals.values import Sampled
-from gateway.tuning.evals.written import Asked, ItemReference, SamplingParams
 from gateway.tuning.graders.judged import CHAT
 from gateway.tuning.graders.messages import as_chat, as_input
 from gateway.tuning.graders.replies import (

@@ -1,20 +1,18 @@
-"""Evals and runs as their callers write them: OpenAI's JSON, read with every fault at once."""
+"""Evals as their callers write them: OpenAI's JSON, read with every fault at once."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from gateway.tuning.graders.messages import Messages
-from gateway.tuning.graders.score_model import Effort
 from gateway.tuning.graders.spec import Name, Spec, faults_told, told_faults
-from gateway.tuning.graders.template import TemplateFault, reference_of
 from gateway.tuning.graders.text_similarity import TextSimilarity
-from gateway.tuning.graders.written import TAGS, AnyGrader, grader_or_faults
+from gateway.tuning.graders.written import TAGS as GRADER_TAGS
+from gateway.tuning.graders.written import AnyGrader, grader_or_faults
 
 MOST_CRITERIA = 50
-MOST_ITEMS = 20_000
 KINDS = ("custom", "logs", "stored_completions", "jsonl", "completions", "responses", "file_content", "file_id")
-RUN_TAGS = (*TAGS, *KINDS, "template", "item_reference")
+# Kinds that tell parts apart: none is a part of a fault's path.
+TAGS = (*GRADER_TAGS, *KINDS, "template", "item_reference")
 NO_LOGS = (
     "the texts of past calls are not kept here, so there are none to evaluate; send them as `file_content` or a file"
 )
@@ -57,117 +55,8 @@ class ChangedEval(Spec):
     name: Name | None = None
 
 
-class Line(Spec):
-    """A row of the data."""
-
-    item: dict[str, Any]
-    sample: dict[str, Any] | None = None
-
-
-class FileContent(Spec):
-    """The rows themselves."""
-
-    type: Literal["file_content"]
-    content: Annotated[list[Line], Field(min_length=1, max_length=MOST_ITEMS)]
-
-
-class FileId(Spec):
-    """A file of rows, one a line."""
-
-    type: Literal["file_id"]
-    id: Name
-
-
-class Logged(Spec):
-    """Past calls, which cannot be served."""
-
-    model_config = ConfigDict(extra="allow")
-    type: Literal["stored_completions", "responses"]
-
-    @model_validator(mode="after")
-    def _refused(self) -> Self:
-        raise ValueError(NO_LOGS)
-
-
-Source = Annotated[FileContent | FileId | Logged, Field(discriminator="type")]
-
-
-def _names_an_item(text: str) -> str:
-    try:
-        reference = reference_of(text)
-    except TemplateFault as fault:
-        raise ValueError(str(fault)) from None
-    if reference.namespace != "item":
-        raise ValueError("must name a part of the item, such as 'item.input'")
-    return text
-
-
-class Templates(Spec):
-    """A prompt with holes."""
-
-    type: Literal["template"]
-    template: Messages
-
-
-class ItemReference(Spec):
-    """Where each item has its own messages."""
-
-    type: Literal["item_reference"]
-    item_reference: Annotated[str, AfterValidator(_names_an_item)]
-
-
-class ResponseText(Spec):
-    """The form of a response's text."""
-
-    format: dict[str, Any] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
-
-
-class SamplingParams(Spec):
-    """How a model is asked. response_format is of completions, text of responses."""
-
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    reasoning_effort: Effort | None = None
-    response_format: dict[str, Any] | None = None
-    seed: int | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    text: ResponseText | None = None
-    tools: list[dict[str, Any]] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-
-
-class Jsonl(Spec):
-    """Rows that have their samples, or need none."""
-
-    type: Literal["jsonl"]
-    source: Source
-
-
-class Asked(Spec):
-    """Rows for which a model is asked."""
-
-    type: Literal["completions", "responses"]
-    source: Source
-    model: Name
-    input_messages: Annotated[Templates | ItemReference, Field(discriminator="type")]
-    sampling_params: SamplingParams | None = None
-
-
-DataSource = Jsonl | Asked
-
-
-class NewRun(Spec):
-    """The body that begins a run."""
-
-    data_source: Annotated[DataSource, Field(discriminator="type")]
-    metadata: Metadata = None
-    name: Name | None = None
-
-
 _new_eval = TypeAdapter(NewEval)
 _changed = TypeAdapter(ChangedEval)
-_new_run = TypeAdapter(NewRun)
-_source: TypeAdapter[DataSource] = TypeAdapter(Annotated[DataSource, Field(discriminator="type")])
 _criteria = TypeAdapter(list[dict[str, Any]])
 
 
@@ -176,7 +65,7 @@ def read_new_eval(body: bytes) -> NewEval:
     try:
         made = _new_eval.validate_json(body)
     except ValidationError as fault:
-        raise told_faults(fault, RUN_TAGS) from None
+        raise told_faults(fault, TAGS) from None
     faults = []
     for number, written in enumerate(made.testing_criteria):
         place = f"testing_criteria[{number}]"
@@ -194,15 +83,7 @@ def read_changed_eval(body: bytes) -> ChangedEval:
     try:
         return _changed.validate_json(body)
     except ValidationError as fault:
-        raise told_faults(fault, RUN_TAGS) from None
-
-
-def read_new_run(body: bytes) -> NewRun:
-    """A new run. Raises InvalidRequest (400) with every fault."""
-    try:
-        return _new_run.validate_json(body)
-    except ValidationError as fault:
-        raise told_faults(fault, RUN_TAGS) from None
+        raise told_faults(fault, TAGS) from None
 
 
 def read_criteria(written: str) -> list[AnyGrader]:
@@ -214,11 +95,3 @@ def read_criteria(written: str) -> list[AnyGrader]:
             raise faults_told(faults)
         graders.append(grader)
     return graders
-
-
-def read_data_source(written: str) -> DataSource:
-    """A run's data source. Raises InvalidRequest (400) for one that this version does not take any more."""
-    try:
-        return _source.validate_json(written)
-    except ValidationError as fault:
-        raise told_faults(fault, RUN_TAGS, "data_source") from None
