@@ -57,7 +57,7 @@ def test_clusters_taken_for_items_would_promise_too_much() -> None:
     [(0.5, 0.0, "better"), (-0.5, 0.1, "worse"), (-0.15, 0.5, "not_worse"), (-0.2, 1.0, "not_worse")],
 )
 def test_an_effect_that_is_there_is_found(effect: float, margin: float, verdict: str) -> None:
-    found = [compared(seed, effect, margin).verdict for seed in range(40)]
+    found: list[str] = [compared(seed, effect, margin).verdict for seed in range(40)]
     assert found.count(verdict) >= 39, found
 
 
