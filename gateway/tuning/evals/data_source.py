@@ -86,7 +86,7 @@ def read_new_run(body: bytes) -> NewRun:
         raise told_faults(fault, TAGS) from None
 
 
-def read_data_source(written: str) -> DataSource:
+def read_data_source(written: bytes) -> DataSource:
     """A run's data source. Raises InvalidRequest (400) for one that this version does not take any more."""
     try:
         return _source.validate_json(written)

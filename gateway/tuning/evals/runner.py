@@ -21,10 +21,11 @@ from gateway.tuning.evals.runs.store import RunStore
 from gateway.tuning.evals.values import Outcome, Work
 from gateway.tuning.evals.written import read_criteria
 from gateway.tuning.graders.replies import fault_of, read_fault
+from gateway.wire.json_object import read_object, write_object
 
 # More at once would compete with calls that somebody waits for.
 AT_ONCE = 8
-HOLD_SECONDS = 15.0
+HOLD_SECONDS = 10.0
 # Whoever begins a run wakes the runner of its own process; this is for what a dead process left.
 LOOK_SECONDS = 2.0
 AGAIN_SECONDS = 1.0
@@ -36,6 +37,7 @@ MOST_PLANS = 64
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 SPENT = "insufficient_quota"
 KEPT = "evals"
+NO_ROWS = b'{"type":"file_id","id":"read"}'
 UNFINISHED = "evaluation_failed"
 
 log = logging.getLogger("gateway.tuning")
@@ -116,7 +118,7 @@ class Runner:
     async def _keep(self) -> None:
         """Holds what is at work, and stops what nobody wants any more: of a run that was canceled or deleted."""
         while True:
-            await asyncio.sleep(HOLD_SECONDS / 15)
+            await asyncio.sleep(HOLD_SECONDS / 10)
             working = dict(self._working)
             try:
                 with told_when_away(KEPT):
@@ -182,11 +184,14 @@ class Runner:
             if found is None:
                 return None
             run, made = found
-            # Rows that were sent inline are in there too: some MiB of JSON.
-            source = await asyncio.to_thread(read_data_source, run.data_source)
-            plan = Plan(source, read_criteria(made.testing_criteria))
+            plan = Plan(read_data_source(without_rows(run.data_source)), read_criteria(made.testing_criteria))
             self._plans[run_id] = Planned(plan, _principal.decode(run.principal))
         return self._plans[run_id]
+
+
+def without_rows(data_source: str) -> bytes:
+    """A run's data source as its plan needs it: rows that were sent inline are items by now, and some MiB of JSON."""
+    return write_object({**read_object(data_source.encode()), "source": NO_ROWS})
 
 
 def asked_patiently(ask: Ask, *, is_last: bool) -> Ask:

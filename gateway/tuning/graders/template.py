@@ -13,7 +13,7 @@ NAMESPACES = ("item", "sample")
 MOST_CHARACTERS = 262_144
 MOST_STEPS = 32
 # A key after a dot, an index, or a key in quotes for names that hold dots or brackets.
-_STEP = re.compile(r"""\.([^.\[\]{}"'\s][^.\[\]{}"']*)|\[(-?\d{1,6})\]|\["([^"]*)"\]|\['([^']*)'\]""")
+_STEP = re.compile(r"""\.([^.\[\]{}"'|()\s][^.\[\]{}"'|()]*)|\[(-?\d{1,6})\]|\["([^"]*)"\]|\['([^']*)'\]""")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 Step = str | int

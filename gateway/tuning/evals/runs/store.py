@@ -116,9 +116,11 @@ class RunStore:
     async def settle(self) -> None:
         """Ends the runs whose items are all evaluated."""
         waits = exists().where(_ITEMS.c.run_id == _RUNS.c.id, _ITEMS.c.status == QUEUED)
-        ended = update(_RUNS).where(_RUNS.c.status.in_(GOES_ON), ~waits).values(status="completed")
+        over = (_RUNS.c.status.in_(GOES_ON), ~waits)
         async with self._database.session() as session:
-            await session.execute(ended)
+            # Looked first: an update that changes nothing takes SQLite's one write lock all the same.
+            if (await session.execute(select(_RUNS.c.id).where(*over).limit(1))).first() is not None:
+                await session.execute(update(_RUNS).where(*over).values(status="completed"))
 
     async def remove(self, identity: str) -> None:
         """Deletes a run with its items."""
