@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -48,6 +49,7 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
+from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
@@ -116,10 +118,10 @@ class Gateway:
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
-        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
-        self.pipeline = Pipeline(
-            self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
-        )
+        self.pipeline = self._make_pipeline()
+        self.own_calls = OwnCalls(self.pipeline, self.clock)
+        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
+        self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(
@@ -157,6 +159,10 @@ class Gateway:
         sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
         sources.unrecorded = unrecorded(self.loaded)
         return Paths(self.upstreams, LookUps(sources, tasks))
+
+    def _make_pipeline(self) -> Pipeline:
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
+        return Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf)
 
     def _make_tuned(self) -> Tuned:
         parts = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
@@ -240,7 +246,7 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in self.shelf.works(sweeps=self._worker == 0):
+        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
             self._task(name, work)
         for name, work in self.tuned.works(serves=self._worker == 0):
             self._task(name, work)
