@@ -91,7 +91,7 @@ class Gateway:
         self._worker = worker
         self.clock = Clock()
         self._registry = kept_registry(settings.data)
-        self.loaded = load_all(settings.policies, environment, self._registry)
+        self.loaded = load_all(settings.policies, environment, settings.data)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.gauges = Gauges(self.instruments, self.observer)
@@ -330,7 +330,7 @@ class Gateway:
         Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
         """
         self._registry = self.tuned.registry
-        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self._registry)
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self.settings.data)
         if loaded.texts.hash == self.loaded.texts.hash:
             await self._renew_tasks(loaded)
             return None

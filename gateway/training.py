@@ -218,8 +218,8 @@ class Training:
 
     async def made(self, job: TuningJob) -> None:
         """See Around."""
-        if job.tuned_model is not None:
-            await self.changed()
+        del job
+        await self.changed()
 
     async def withdraw(self, model: Model) -> None:
         """Has a model deleted where it is served. Raises UpstreamFailed (502) when that cannot be asked for."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
 from gateway.training import Training
 from gateway.tuning.jobs.checking import check
@@ -27,7 +29,6 @@ from gateway.upstream.fetch import Fetcher
 from gateway.upstream.upstreams import Upstreams
 
 LOOK_SECONDS = 0.3
-KEPT = "registry.json"
 Json = dict[str, Any]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -60,6 +61,7 @@ class Tuned:
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
         self._engine = Engine(self.jobs, self.training, ledger.clock)
         self._kept = data / KEPT
+        self._line_files = data / LINE_FILES
         self._seen = -1
         self.registry = kept_registry(data)
 
@@ -83,6 +85,8 @@ class Tuned:
         written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
         empty = not tuned and not lines
         text = b"" if empty else msgspec.json.encode(written, order="sorted")
+        for line, versions in lines:
+            await self._export(line, versions)
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
             partial = self._kept.with_suffix(".partial")
@@ -90,6 +94,24 @@ class Tuned:
             partial.replace(self._kept)
         self.registry = text
         self._seen = number
+
+    async def _export(self, line: Line, versions: list[Version]) -> None:
+        """Puts the training files of a line's champion and challenger where rules that ask `task:` read them."""
+        for version in versions:
+            if version.number not in {line.champion, line.challenger} or not version.training_file.startswith(
+                OUR_FILES
+            ):
+                continue
+            path = self._line_files / f"{version.training_file}.jsonl"
+            stored = None if path.exists() else await self.files.find(version.training_file)
+            if stored is None:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            with partial.open("wb") as file:
+                async for part in self.files.parts(stored.id):
+                    await asyncio.to_thread(file.write, part)
+            partial.replace(path)
 
     async def _watch(self) -> None:
         while True:

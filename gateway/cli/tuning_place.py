@@ -14,14 +14,13 @@ class Place:
         from gateway.files.store import FileStore
         from gateway.live import load_all
         from gateway.registry import Registry
-        from gateway.tuned import kept_registry
         from gateway.tuning.jobs.models.store import TunedModels
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
 
         self.settings = found
         self.clock = Clock()
-        self.loaded = load_all(found.policies, None, kept_registry(found.data))
+        self.loaded = load_all(found.policies, None, found.data)
         self.files = FileStore(opened)
         self.jobs = TuningJobs(opened)
         self.models = TunedModels(opened)
