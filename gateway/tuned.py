@@ -89,7 +89,7 @@ class Tuned:
             await self._export(line, versions)
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._kept.with_suffix(".partial")
+            partial = self._kept.with_suffix(f".{os.getpid()}.partial")
             partial.write_bytes(text)
             partial.replace(self._kept)
         self.registry = text
