@@ -8,7 +8,8 @@ from jinja2 import TemplateError
 from gateway.core.values import Value
 from gateway.tuning.worker.examples import Example, Turn, Turns
 
-# For models that were never taught to chat; a line break after a block would be lost. An answer ends with the end token, or the tuned model would never stop.
+# For models that were never taught to chat; a line break after a block would be lost. An answer ends with the end
+# token, or the tuned model would never stop.
 PLAIN_TEMPLATE = (
     "{% for tool in tools or [] %}{{ '<|tool|>\\n' + tool | tojson + '\\n' }}{% endfor %}"
     "{% for message in messages %}"
