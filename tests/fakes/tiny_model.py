@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.tuning.worker.tiny import Sizes, make_tiny
 from tests.fakes.trainers import QUESTIONS
 
-SIZES = Sizes(context=256, words=400)
+SIZES = Sizes(context=256, words=400, width=64, steps=200)
 
 
 def save_tiny_model(folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""`python -m gateway.tuning.worker tiny --out DIR`: a base model of some hundred thousand weights, made on the spot.
+"""`python -m gateway.tuning.worker tiny --out DIR`: a base model of under a million weights, made on the spot.
 
-For rehearsals and tests: nothing is downloaded, it is there in seconds, and a tuned one can be told from it. It has
-seen the words it is given and answers "I do not know." to everything; of language it knows nothing.
+For rehearsals and tests: nothing is downloaded, it is there in half a minute, and a tuned one can be told from it. It
+has seen the words it is given and answers "I do not know." to everything; of language it knows nothing.
 """
 
 import argparse
@@ -29,8 +29,8 @@ class Sizes(Value, frozen=True):
 
     context: int = 1024
     words: int = 2000
-    width: int = 64
-    steps: int = 200
+    width: int = 128
+    steps: int = 600
 
 
 USUAL = Sizes()
