@@ -30,17 +30,25 @@ class LocalTrainer:
     """See `contract.Trainer`. root: the folder of jobs; models: what may be trained, by name.
 
     python: the interpreter that has the extra `train`; None is the gateway's own. at_once: workers side by side.
+    cancel_seconds: how long a worker that is to end may take.
     """
 
     kind: ClassVar[str] = "local"
 
     def __init__(
-        self, root: Path, models: Mapping[str, BaseModel], *, at_once: int = 1, python: str | None = None
+        self,
+        root: Path,
+        models: Mapping[str, BaseModel],
+        *,
+        at_once: int = 1,
+        python: str | None = None,
+        cancel_seconds: float = CANCEL_SECONDS,
     ) -> None:
         self._root = root
         self._placing = Placing(root, models)
         self._at_once = at_once
         self._python = python
+        self._cancel_seconds = cancel_seconds
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._lacks: str | None = None
         self._has_all = False
@@ -118,7 +126,7 @@ class LocalTrainer:
             free = self._at_once - len(running)
             for folder in folders:
                 if folder in running:
-                    _hurry(folder)
+                    self._hurry(folder)
                 elif is_due(folder) and free > 0:
                     free -= self._launch(folder)
 
@@ -140,6 +148,15 @@ class LocalTrainer:
         note_process(_process_file(folder), child.pid)
         self._children[child.pid] = child
         return 1
+
+    def _hurry(self, folder: Folder) -> None:
+        """A worker that was asked to end and does not is made to."""
+        since = folder.asked_at()
+        pid = running_process(_process_file(folder))
+        if pid is None or since is None or folder.control() != "cancel":
+            return
+        if time.time() - since > self._cancel_seconds:
+            end_process(pid, signal.SIGKILL)
 
     def _missing(self) -> str | None:
         """Asked until the answer is that nothing is: libraries may be installed meanwhile."""
@@ -165,14 +182,6 @@ def _process_file(folder: Folder) -> Path:
 def _runs(folder: Folder) -> bool:
     """By the process that was noted, or by the lock: whoever was killed between starting and noting left a worker."""
     return running_process(_process_file(folder)) is not None or folder.is_held()
-
-
-def _hurry(folder: Folder) -> None:
-    """A worker that was asked to end and does not is made to."""
-    since = folder.asked_at()
-    pid = running_process(_process_file(folder))
-    if pid is not None and since is not None and folder.control() == "cancel" and time.time() - since > CANCEL_SECONDS:
-        end_process(pid, signal.SIGKILL)
 
 
 def _asked_of(python: str) -> str | None:

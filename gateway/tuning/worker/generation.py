@@ -119,11 +119,11 @@ class Loaded:
     def _tokens(self, prompt: list[int], ask: Ask) -> Iterator[int]:
         dice = torch.Generator().manual_seed(ask.seed) if ask.seed is not None else None
         ids = torch.tensor([prompt], device=self._device)
-        past = None
+        cache = None
         while True:
             with torch.no_grad():
-                out = self._model(input_ids=ids, past_key_values=past, use_cache=True)
-            past = out.past_key_values
+                out = self._model(input_ids=ids, cache=cache, use_cache=True)
+            cache = out.cache
             token = _chosen(out.logits[0, -1].float().cpu(), ask, dice)
             yield token
             ids = torch.tensor([[token]], device=self._device)
