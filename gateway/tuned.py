@@ -56,7 +56,7 @@ class Tuned:
         webhooks = WebhookStore(database)
         around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
         self.training = Training(*around, environment, self._fetcher, check)
-        self._servers = AdapterServers(rulebook, data / "tuning", settings.policies)
+        self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
         self._engine = Engine(self.jobs, self.training, ledger.clock)
@@ -71,8 +71,7 @@ class Tuned:
         return (*works, ("adapters", self._servers.run)) if serves else works
 
     async def close(self) -> None:
-        """Ends servers and closes connections."""
-        self._servers.stop()
+        """Closes connections."""
         await self._fetcher.close()
 
     async def load(self) -> None:

@@ -72,6 +72,7 @@ ABOVE_ITS_EQUAL = {
     ("tuned", "training"),
     ("tuned", "registry"),
     ("tuned", "adapter_servers"),
+    ("adapter_servers", "training"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.
