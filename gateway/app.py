@@ -124,9 +124,8 @@ class Gateway:
         self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
-        self.proxy = Proxy(
-            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
-        )
+        most = (settings.max_body_bytes, settings.max_file_bytes)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []

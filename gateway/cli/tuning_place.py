@@ -25,9 +25,7 @@ class Place:
         self.jobs = TuningJobs(opened)
         self.models = TunedModels(opened)
         self.lines = Lines(opened)
-        # What models.yaml itself says of lines; those of the registry are read from the database.
-        written = load_all(found.policies).rulebook
-        self.changes = Registry(self.lines, self.jobs, lambda: written, self.clock)
+        self.changes = Registry(self.lines, self.jobs, lambda: self.loaded.rulebook, self.clock)
 
 
 def with_tuned(work: Callable[[Any], Awaitable[Any]]) -> Any:
