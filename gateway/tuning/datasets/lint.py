@@ -62,7 +62,7 @@ def lint(
     context = Context(told, target, method, counter, held)
     checks = [family.start(context) for family in FAMILIES if family.start is not None]
     file = _File(told, target)
-    rows = held = 0
+    rows = size = 0
     batch: list[Row] = []
     hashed = hashlib.sha256()
     for line in read_lines(file.watched(lines)):
@@ -74,10 +74,10 @@ def lint(
             continue
         rows += 1
         batch.append(read_row(line.number, line.text, line.data))
-        held += len(line.raw)
-        if len(batch) == BATCH or held > MOST_HELD:
+        size += len(line.raw)
+        if len(batch) == BATCH or size > MOST_HELD:
             _look(checks, batch)
-            held = 0
+            size = 0
     _look(checks, batch)
     for check in checks:
         check.end()
