@@ -90,7 +90,9 @@ def test_half_a_surrogate_pair_is_counted_and_not_raised() -> None:
     assert counted(chat("a\ud83d")).total > 0
 
 
-def test_a_row_is_counted_once_however_many_ask() -> None:
+def test_a_counter_adds_up_what_it_counted() -> None:
     counter = TokenCounter("gpt-4o")
     row = read_row(1, "", chat())
-    assert counter.of(row) is counter.of(row)
+    found = counter.of(row)
+    assert counter.of(row) == found
+    assert (counter.total, counter.trained) == (2 * found.total, 2 * found.trained)
