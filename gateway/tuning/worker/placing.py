@@ -1,11 +1,13 @@
 """Puts a job into its folder, for a worker on this machine or on any that sees the same folder."""
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.core.errors import UpstreamFailed
 from gateway.tuning.contract import Plan, Source, TrainerRefused
 from gateway.tuning.worker.folder import Folder, read_published
 from gateway.tuning.worker.hyperparameters import hyperparameter_faults
@@ -81,6 +83,15 @@ class Placing:
         if tuned is None or tuned.model not in self._models:
             return None
         return tuned.model, tuned.path
+
+
+@contextlib.contextmanager
+def on_disk(root: Path) -> Iterator[None]:
+    """A full disk or a folder that is away is trouble of ours that passes: UpstreamFailed, and asked again later."""
+    try:
+        yield
+    except OSError as fault:
+        raise UpstreamFailed(f"The folder of jobs {root.name!r} cannot be used ({fault.strerror or fault}).") from None
 
 
 async def _copy(source: Source, path: Path) -> None:
