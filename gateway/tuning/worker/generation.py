@@ -74,7 +74,8 @@ class Loaded:
             else:
                 self._model = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name)
         except (OSError, ValueError, KeyError, RuntimeError) as fault:
-            raise NotLoadable(f"The adapter cannot be loaded: {str(fault).partition(chr(10))[0][:300]}") from None
+            said = str(fault).partition("\n")[0].replace(str(adapter), adapter.name)[:300]
+            raise NotLoadable(f"The adapter cannot be loaded: {said}") from None
         self._model.eval()
         self._adapters[adapter] = name
 

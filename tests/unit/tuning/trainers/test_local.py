@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import NotFound, UpstreamFailed
 from gateway.tuning.contract import TrainerRefused
 from gateway.tuning.trainers.local import LocalTrainer
 from gateway.tuning.worker.folder import Folder, publish
@@ -196,3 +196,13 @@ async def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
         with pytest.raises(TrainerRefused):
             await trainer.start(plan(odd), source(chats()), None)
     assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_folder_that_cannot_be_used_is_trouble_that_passes(tmp_path: Path) -> None:
+    """A disk that is full or away fails no job: whoever asks asks again."""
+    trainer = local(tmp_path / "jobs", no_model(tmp_path / "model"), python="true")
+    (tmp_path / "jobs").write_text("a file where the folder should be")
+    with pytest.raises(UpstreamFailed):
+        await trainer.start(plan("ftjob-1"), source(chats()), None)
+    (tmp_path / "jobs").unlink()
+    assert await trainer.start(plan("ftjob-1"), source(chats()), None) == "ftjob-1"
