@@ -10,6 +10,9 @@ from gateway.core.decision import Arm
 from gateway.core.event import Closing
 from gateway.core.grounds import Grounds
 from gateway.core.values import Value
+from gateway.wire.usage import usage_of_body
+
+BYTES_PER_TOKEN = 4
 
 
 class ReplyEditor(Protocol):
@@ -70,6 +73,14 @@ def passed_on(given: Prepared, passed: Prepared | None) -> Prepared:
         return given
     editor = given.editor if given.editor is not None else passed.editor
     return msgspec.structs.replace(given, headers=given.headers + passed.headers, editor=editor)
+
+
+def with_what_came(closing: Closing, came: bytes) -> Closing:
+    """The same with the usage that a body tells of, else with its bytes counted."""
+    if not came or closing.usage is None:
+        return closing
+    words = msgspec.structs.replace(closing.usage, output_tokens=len(came) // BYTES_PER_TOKEN)
+    return msgspec.structs.replace(closing, usage=usage_of_body(came) or words)
 
 
 class Judging(Value, frozen=True):
