@@ -121,7 +121,7 @@ class Gateway:
             self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
         )
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
+        models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
         self.proxy = Proxy(
             self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
         )
@@ -156,11 +156,16 @@ class Gateway:
         tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
         sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
         sources.unrecorded = unrecorded(self.loaded)
-        return Paths(self.upstreams, LookUps(sources, tasks))
+        made = Paths(self.upstreams, LookUps(sources, tasks))
+        made.sunsets.replace(self.loaded.rulebook.policy.catalogue)
+        return made
 
     def _make_tuned(self) -> Tuned:
         data = self.settings.data
-        return Tuned(self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook, data, self._environment)
+        around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook, data, self._environment)
+        made = Tuned(*around, self.observer)
+        self.paths.tally, self.paths.succeeded = made.tally, self.observer.succeeded
+        return made
 
     def _make_shelf(self) -> Shelf:
         made = Shelf(
@@ -242,7 +247,7 @@ class Gateway:
         self._task("kept", self._keep_policies)
         for name, work in self.shelf.works(sweeps=self._worker == 0):
             self._task(name, work)
-        for name, work in self.tuned.works():
+        for name, work in self.tuned.works(judges=self._worker == 0):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -309,6 +314,7 @@ class Gateway:
         self.embedders = embedders
         self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
+        self.paths.sunsets.replace(loaded.rulebook.policy.catalogue)
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()
         self.gauges.announce(loaded)

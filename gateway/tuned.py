@@ -1,6 +1,7 @@
 """Fine-tuning of one process: the jobs' engine, and the registry of tuned models and lines as policies take it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Any
 
 import msgspec
 
+from gateway.canaries import Canaries
+from gateway.core.errors import NotReady
+from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
 from gateway.ledger.webhooks.store import WebhookStore
+from gateway.metrics.observe import Observer
 from gateway.policy.load import Rulebook
 from gateway.registry import Registry
 from gateway.training import Training
@@ -19,8 +24,9 @@ from gateway.tuning.jobs.checking import check
 from gateway.tuning.jobs.engine import Engine
 from gateway.tuning.jobs.models.store import TunedModels
 from gateway.tuning.jobs.store import TuningJobs
-from gateway.tuning.lines.store import Lines
+from gateway.tuning.lines.store import Lines, UpstreamShutdowns
 from gateway.tuning.lines.values import Line, Version
+from gateway.tuning.trials import Tally
 from gateway.upstream.upstreams import Upstreams
 
 LOOK_SECONDS = 0.3
@@ -42,6 +48,7 @@ class Tuned:
         rulebook: Callable[[], Rulebook],
         data: Path,
         environment: Mapping[str, str],
+        observer: Observer,
     ) -> None:
         self.files = FileStore(database)
         self.jobs = TuningJobs(database)
@@ -52,14 +59,24 @@ class Tuned:
         self.training = Training(*around, check)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
+        self.tally = Tally(observer.watching)
+        self.canaries = Canaries(self.tally, database, self.changes, rulebook, ledger.clock, observer.rolled_back)
+        self._shutdowns = UpstreamShutdowns(database)
+        self._clock = ledger.clock
         self._engine = Engine(self.jobs, self.training, ledger.clock)
         self._kept = data / KEPT
         self._seen = -1
         self.registry = kept_registry(data)
 
-    def works(self) -> tuple[tuple[str, Work], ...]:
-        """What is to run for as long as the process does."""
-        return (("tuning", self._engine.run), ("registry", self._watch))
+    def works(self, *, judges: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. judges: whether this one judges canaries."""
+        canaries = self.canaries.work(judges=judges)
+        return (("tuning", self._engine.run), ("registry", self._watch), ("canaries", canaries))
+
+    async def heard(self, upstream: str, dates: Mapping[str, str]) -> None:
+        """Keeps when an upstream's own list says that its models end; without the database, at the next call."""
+        with contextlib.suppress(NotReady), told_when_away("when models end"):
+            await self._shutdowns.heard(upstream, dates, self._clock.wall())
 
     async def load(self) -> None:
         """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""
@@ -67,9 +84,12 @@ class Tuned:
         if number == self._seen:
             return
         lines, models = await self.lines.all(), await self.models.allowed()
+        shutdowns = {upstream: dates for upstream, dates in (await self._shutdowns.all()).items() if dates}
         tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
         written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
-        empty = not tuned and not lines
+        if shutdowns:
+            written["shutdowns"] = shutdowns
+        empty = not tuned and not lines and not shutdowns
         text = b"" if empty else msgspec.json.encode(written, order="sorted")
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ RANKS = {
     "known": 6,
     "tuned": 5,
     "registry": 5,
+    "canaries": 5,
     "beside": 5,
     "charges": 5,
     "training": 5,
@@ -67,6 +68,8 @@ ABOVE_ITS_EQUAL = {
     ("gauges", "live"),
     ("tuned", "training"),
     ("tuned", "registry"),
+    ("tuned", "canaries"),
+    ("canaries", "registry"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

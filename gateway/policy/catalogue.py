@@ -14,6 +14,7 @@ from gateway.core.decision import Arm, Grounding, OnNoMatch, Path, RagTerms
 from gateway.core.errors import ModelNotFound
 from gateway.core.ids import MADE
 from gateway.core.values import Value
+from gateway.policy.ends import End, Ends
 from gateway.policy.knowledge_file import KnowledgeFile
 from gateway.policy.models_file import LineEntry, ModelsFile, SuccessorEntry, VersionEntry
 
@@ -74,9 +75,16 @@ class Resolved(Value, frozen=True):
 class Catalogue:
     """Names of models.yaml and knowledge.yaml, resolved. Pure look-ups."""
 
-    def __init__(self, models: ModelsFile, knowledge: KnowledgeFile) -> None:
+    def __init__(self, models: ModelsFile, knowledge: KnowledgeFile, ends: Ends | None = None) -> None:
         self.models = models
         self.knowledge = knowledge
+        self.ends = ends or Ends()
+        # Worked out once: every decision for a line asks.
+        self._ends: dict[tuple[str, int], End | None] = {
+            (name, number): self.ends.of_version(version)
+            for name, line in models.lines.items()
+            for number, version in enumerate(line.versions, 1)
+        }
         self._tuned: dict[str, tuple[str, int]] = {
             version.id: (name, number)
             for name, line in models.lines.items()
@@ -130,6 +138,21 @@ class Catalogue:
             raise _no_model(reference)
         return found[1].versions[self._number(reference, found[1]) - 1]
 
+    def end_of(self, reference: str) -> End | None:
+        """When the version that a line reference stands for is shut down; None when nobody says.
+
+        Raises ModelNotFound for a name that stands for no line.
+        """
+        reference = self.meant(reference)
+        found = self.line_of(reference)
+        if found is None:
+            raise _no_model(reference)
+        return self._ends[found[0], self._number(reference, found[1])]
+
+    def end_of_version(self, line: str, number: int) -> End | None:
+        """When a version of a line that is known is shut down."""
+        return self._ends.get((line, number))
+
     def knows_model(self, name: str) -> bool:
         """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
         if name in {AUTO, ANY, ""}:
@@ -167,14 +190,17 @@ class Catalogue:
     def _line(self, name: str, line_name: str, line: LineEntry, today: date, team: str, depth: int) -> Resolved:
         number = self._number(name, line)
         version: VersionEntry = line.versions[number - 1]
-        if not _has_ended(version, today):
+        end = self._ends[line_name, number]
+        # A day that nobody wrote here moves calls to a successor; without one the provider is asked while it answers.
+        day = None if end is None else end.written or (end.day if line.successor is not None else None)
+        if day is None or today < day:
             arm = _arm(line_name, number, version)
             if line.successor is not None and depth < MAX_SUCCESSORS:
                 arm = msgspec.structs.replace(arm, successor=self._stand_in(line_name, line, today, team, depth))
-            return Resolved(arm, trial=_on_trial(name, line_name, line, today) if line.canary else None)
+            return Resolved(arm, trial=self._on_trial(name, line_name, line, today) if line.canary else None)
         if line.successor is None or depth >= MAX_SUCCESSORS:
             raise ModelNotFound(
-                f"Model line {line_name!r} ended on {version.shutdown_date} and names no successor. "
+                f"Model line {line_name!r} ended on {day} and names no successor. "
                 "Add `successor:` in policies/models.yaml.",
                 param="model",
             )
@@ -196,6 +222,17 @@ class Catalogue:
         except ModelNotFound:
             return None
         return msgspec.structs.replace(arm, successor_of=name)
+
+    def _on_trial(self, name: str, line_name: str, line: LineEntry, today: date) -> OnTrial | None:
+        """What is on trial for calls of the champion: of `line` and `line@champion`, not of a version that is named."""
+        number = line.challenger
+        if number is None or number == line.champion or name not in {line_name, f"{line_name}@champion"}:
+            return None
+        end = self._ends[line_name, number]
+        if end is not None and today >= end.day:
+            return None
+        arm = _arm(line_name, number, line.versions[number - 1], is_canary=True)
+        return OnTrial(arm, line.champion, line.canary)
 
     def _number(self, name: str, line: LineEntry) -> int:
         if name in self._tuned:
@@ -260,21 +297,6 @@ class Catalogue:
 
 def _arm(line: str, number: int, version: VersionEntry, *, is_canary: bool = False) -> Arm:
     return Arm("fine_tuned", version.upstream, version.id, line, number, is_canary=is_canary)
-
-
-def _has_ended(version: VersionEntry, today: date) -> bool:
-    return version.shutdown_date is not None and today >= version.shutdown_date
-
-
-def _on_trial(name: str, line_name: str, line: LineEntry, today: date) -> OnTrial | None:
-    """What a line has on trial for calls of its champion: `line` and `line@champion`, and no version that is named."""
-    number = line.challenger
-    if number is None or number == line.champion or name not in {line_name, f"{line_name}@champion"}:
-        return None
-    version = line.versions[number - 1]
-    if _has_ended(version, today):
-        return None
-    return OnTrial(_arm(line_name, number, version, is_canary=True), line.champion, line.canary)
 
 
 def _sourced(

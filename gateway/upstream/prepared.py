@@ -44,7 +44,7 @@ class Prepared(Value, frozen=True):
     another arm is left, that one is to answer instead, and gets the headers and the editor. instead: an arm to ask in
     place of this one, whose reply gets these headers. grounds: what the answer stands on, told whenever the books
     ask. weigh: looks at a whole good reply before anybody else does. judging: by whom the answer is looked at after it
-    was given.
+    was given. heard: told the words of a good reply that came whole.
     """
 
     arm: Arm
@@ -59,6 +59,7 @@ class Prepared(Value, frozen=True):
     grounds: Callable[[], Grounds] | None = None
     weigh: "Callable[[bytes], Awaitable[Weighed]] | None" = None
     judging: "Judging | None" = None
+    heard: Callable[[str], None] | None = None
 
 
 def passed_on(given: Prepared, passed: Prepared | None) -> Prepared:
