@@ -123,7 +123,7 @@ class Gateway:
         self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
         self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
+        models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
         most = (settings.max_body_bytes, settings.max_file_bytes)
         self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
@@ -157,15 +157,19 @@ class Gateway:
         tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
         sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
         sources.unrecorded = unrecorded(self.loaded)
-        return Paths(self.upstreams, LookUps(sources, tasks))
+        made = Paths(self.upstreams, LookUps(sources, tasks))
+        made.sunsets.replace(self.loaded.rulebook.policy.catalogue)
+        return made
 
     def _make_pipeline(self) -> Pipeline:
         policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
         return Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf)
 
     def _make_tuned(self) -> Tuned:
-        parts = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
-        return Tuned(*parts, self.settings, self._environment)
+        around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
+        made = Tuned(*around, self.settings, self._environment, self.observer)
+        self.paths.tally, self.paths.succeeded = made.tally, self.observer.succeeded
+        return made
 
     def _make_shelf(self) -> Shelf:
         made = Shelf(
@@ -247,7 +251,7 @@ class Gateway:
         self._task("kept", self._keep_policies)
         for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
             self._task(name, work)
-        for name, work in self.tuned.works(serves=self._worker == 0):
+        for name, work in self.tuned.works(is_first=self._worker == 0):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -315,6 +319,7 @@ class Gateway:
         self.embedders = embedders
         self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
+        self.paths.sunsets.replace(loaded.rulebook.policy.catalogue)
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()
         self.gauges.announce(loaded)

@@ -197,7 +197,7 @@ def shutdowns(loaded: Loaded) -> dict[str, float]:
     """Unix time at which each line's champion is shut down, where it is known."""
     found = {}
     for name, line in loaded.rulebook.models.lines.items():
-        day = line.versions[line.champion - 1].shutdown_date
-        if day is not None:
-            found[name] = (day - utc_day(0.0)).days * 86400.0
+        end = loaded.rulebook.policy.catalogue.end_of_version(name, line.champion)
+        if end is not None:
+            found[name] = (end.day - utc_day(0.0)).days * 86400.0
     return found

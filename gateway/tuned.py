@@ -1,6 +1,7 @@
 """Fine-tuning of one process: the jobs' engine, and the registry of tuned models and lines as policies take it."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
@@ -10,11 +11,15 @@ from typing import Any
 import msgspec
 
 from gateway.adapter_servers import AdapterServers
+from gateway.canaries import Canaries
+from gateway.core.errors import NotReady
 from gateway.core.settings import Settings
+from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
 from gateway.ledger.webhooks.store import WebhookStore
+from gateway.metrics.observe import Observer
 from gateway.policy.load import Rulebook
 from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
@@ -23,8 +28,9 @@ from gateway.tuning.jobs.checking import check
 from gateway.tuning.jobs.engine import Engine
 from gateway.tuning.jobs.models.store import TunedModels
 from gateway.tuning.jobs.store import TuningJobs
-from gateway.tuning.lines.store import Lines
+from gateway.tuning.lines.store import Lines, UpstreamShutdowns
 from gateway.tuning.lines.values import Line, Version
+from gateway.tuning.trials import Tally
 from gateway.upstream.fetch import Fetcher
 from gateway.upstream.upstreams import Upstreams
 
@@ -46,6 +52,7 @@ class Tuned:
         rulebook: Callable[[], Rulebook],
         settings: Settings,
         environment: Mapping[str, str],
+        observer: Observer,
     ) -> None:
         data = settings.data
         self._fetcher = Fetcher()
@@ -59,20 +66,30 @@ class Tuned:
         self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
+        self.tally = Tally(observer.watching)
+        self.canaries = Canaries(self.tally, database, self.changes, rulebook, ledger.clock, observer.rolled_back)
+        self._shutdowns = UpstreamShutdowns(database)
+        self._clock = ledger.clock
         self._engine = Engine(self.jobs, self.training, ledger.clock)
         self._kept = data / KEPT
         self._line_files = data / LINE_FILES
         self._seen = -1
         self.registry = kept_registry(data)
 
-    def works(self, *, serves: bool) -> tuple[tuple[str, Work], ...]:
-        """What is to run for as long as the process does. serves: whether this process runs servers of adapters."""
-        works = (("tuning", self._engine.run), ("registry", self._watch))
-        return (*works, ("adapters", self._servers.run)) if serves else works
+    def works(self, *, is_first: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. is_first: this one serves adapters and judges canaries."""
+        canaries = self.canaries.work(judges=is_first)
+        works = (("tuning", self._engine.run), ("registry", self._watch), ("canaries", canaries))
+        return (*works, ("adapters", self._servers.run)) if is_first else works
 
     async def close(self) -> None:
         """Closes connections."""
         await self._fetcher.close()
+
+    async def heard(self, upstream: str, dates: Mapping[str, str]) -> None:
+        """Keeps when an upstream's own list says that its models end; without the database, at the next call."""
+        with contextlib.suppress(NotReady), told_when_away("when models end"):
+            await self._shutdowns.heard(upstream, dates, self._clock.wall())
 
     async def load(self) -> None:
         """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""
@@ -80,9 +97,12 @@ class Tuned:
         if number == self._seen:
             return
         lines, models = await self.lines.all(), await self.models.allowed()
+        shutdowns = {upstream: dates for upstream, dates in (await self._shutdowns.all()).items() if dates}
         tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
         written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
-        empty = not tuned and not lines
+        if shutdowns:
+            written["shutdowns"] = shutdowns
+        empty = not tuned and not lines and not shutdowns
         text = b"" if empty else msgspec.json.encode(written, order="sorted")
         for line, versions in lines:
             await self._export(line, versions)
