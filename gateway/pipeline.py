@@ -6,6 +6,7 @@ and an Entry cannot be written.
 
 import random
 
+from gateway.capturing import Capturing, Heard
 from gateway.core.call import Call, Headers, Inbound, Principal
 from gateway.core.clock import Clock, utc_day
 from gateway.core.decision import Arm, Decision
@@ -25,6 +26,7 @@ from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
 from gateway.shadow import Shadows
 from gateway.upstream.port import Lease
+from gateway.upstream.prepared import Prepared
 from gateway.upstream.send import Sender
 from gateway.wire.parameters import bounded
 from gateway.wire.route import read_call
@@ -62,8 +64,10 @@ class Pipeline:
         judges: Judges,
         clock: Clock,
         shelf: Shelved,
+        capturing: Capturing,
     ) -> None:
         self.keys = keys
+        self.capturing = capturing
         self.shelf = shelf
         self.policy = policy
         self.ledger = ledger
@@ -73,13 +77,16 @@ class Pipeline:
         self.judges = judges
         self.clock = clock
 
-    async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
-        """Answers one request through `caller`. Raises GatewayError for what the caller must be told."""
+    async def serve(self, inbound: Inbound, caller: Caller, lease: Lease, known: Principal | None = None) -> None:
+        """Answers one request through `caller`. Raises GatewayError for what the caller must be told.
+
+        known: whose work of the gateway's own this is; None for a caller's request, whose key says it.
+        """
         admitted = Admitted(inbound)
         # Taken with the policy, before anything is awaited: a reload changes nothing for a call that has begun.
         upstreams = self.sender.upstreams.current
         try:
-            entry = await self._admit(admitted)
+            entry = await self._admit(admitted, known)
         except GatewayError as fault:
             fault.decision_id = admitted.decision.id if admitted.decision is not None else None
             self._refused(admitted, _closing(fault))
@@ -95,6 +102,9 @@ class Pipeline:
         )
         if decision is None or facts is None:
             raise RuntimeError("an entry without a decision")
+        wanted = known is None and principal.team in self.capturing.terms
+        heard = self.capturing.heard(call, principal, caller) if wanted else None
+        caller = caller if heard is None else heard
         try:
             sent = await self.sender.send(
                 call,
@@ -108,10 +118,8 @@ class Pipeline:
             )
             told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
-            if decision.shadow is not None:
-                self.shadows.begin(call, principal, decision, facts)
-            if sent.prepared.judging is not None:
-                self.judges.begin(call, decision, facts, sent.prepared.judging)
+            if decision.shadow is not None or sent.prepared.judging is not None or heard is not None:
+                self._afterwards(admitted, decision, facts, sent.prepared, heard)
         except GatewayError as fault:
             fault.decision_id = decision.id
             if not entry.closed:
@@ -123,14 +131,25 @@ class Pipeline:
                 entry.close(entry.closing_of_prompt(Closing("interrupted", 500, "internal_error")))
             raise
 
+    def _afterwards(
+        self, admitted: Admitted, decision: Decision, facts: Facts, prepared: Prepared, heard: Heard | None
+    ) -> None:
+        """What is done when the caller has its last byte, so that it delays nobody."""
+        if heard is not None:
+            self.capturing.keep(heard, decision, prepared.arm)
+        if decision.shadow is not None:
+            self.shadows.begin(admitted.call, admitted.principal, decision, facts)
+        if prepared.judging is not None:
+            self.judges.begin(admitted.call, decision, facts, prepared.judging)
+
     def _refused(self, admitted: Admitted, closing: Closing) -> None:
         decision, facts = admitted.decision, admitted.facts
         self.ledger.refused(admitted.call, admitted.principal, decision, facts, closing, admitted.admission)
 
-    async def _admit(self, admitted: "Admitted") -> Entry:
+    async def _admit(self, admitted: "Admitted", known: Principal | None) -> Entry:
         """Who, what, which way, and is there money: or a refusal."""
         policy, inbound = self.policy, admitted.inbound
-        admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
+        admitted.principal = principal = known or self.keys.principal(inbound, self.clock.wall())
         admitted.call = read_call(inbound)
         admitted.call = call = permitted(admitted.call, principal)
         now = self.clock.wall()

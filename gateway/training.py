@@ -36,7 +36,7 @@ USUAL = "upstream"
 TOLD = {"succeeded", "failed", "cancelled"}
 RESULTS = "fine-tune-results"
 
-Check = Callable[[TuningJob, Source, Source | None], Awaitable[Checked]]
+Check = Callable[[TuningJob, TrainerEntry | None, Source, Source | None], Awaitable[Checked]]
 Changed = Callable[[], Awaitable[None]]
 Make = Callable[[Any, "Training"], Trainer]
 KINDS: dict[str, Make] = {name: make for name, make in members(trainers, "TRAINER").items() if callable(make)}
@@ -145,7 +145,8 @@ class Training:
 
     async def check(self, job: TuningJob, training: Source, validation: Source | None) -> Checked:
         """See Around."""
-        checked = await self._check(job, training, validation)
+        entry = trainers_of(self.rulebook()).get(job.trainer)
+        checked = await self._check(job, entry, training, validation)
         rates = training_rates(self._ledger.prices, job.model, job.created_at)
         if rates is not None and checked.tokens is not None:
             owner = Principal(job.team, job.key_id, "", organisation=job.organisation)

@@ -17,6 +17,7 @@ from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
 from gateway.registry import Registry
 from gateway.training import Training
+from gateway.tuning.feedback.store import FeedbackStore
 from gateway.tuning.jobs.checking import check
 from gateway.tuning.jobs.engine import Engine
 from gateway.tuning.jobs.models.store import TunedModels
@@ -52,6 +53,7 @@ class Tuned:
         self.jobs = TuningJobs(database)
         self.models = TunedModels(database)
         self.lines = Lines(database)
+        self.feedback = FeedbackStore(database)
         webhooks = WebhookStore(database)
         around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
         self.training = Training(*around, environment, self._fetcher, check)

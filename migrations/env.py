@@ -19,6 +19,7 @@ import gateway.ledger.leases.tables
 import gateway.ledger.tables
 import gateway.ledger.webhooks.tables
 import gateway.tuning.captured.tables
+import gateway.tuning.evals.tables
 import gateway.tuning.feedback.tables
 import gateway.tuning.jobs.tables
 import gateway.tuning.lines.tables

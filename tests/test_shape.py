@@ -51,19 +51,25 @@ RANKS = {
     "training": 5,
     "judging": 5,
     "answered": 5,
+    "own_calls": 5,
+    "capturing": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
 # Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied
-# and judged.
+# and judged; calls of the gateway's own work go through the pipeline too.
 ABOVE_ITS_EQUAL = {
     ("pipeline", "relay"),
     ("pipeline", "explained"),
     ("pipeline", "shadow"),
     ("pipeline", "judging"),
+    ("pipeline", "capturing"),
+    ("capturing", "relay"),
     ("shadow", "relay"),
     ("judging", "relay"),
+    ("own_calls", "pipeline"),
+    ("own_calls", "judging"),
     ("live_knowledge", "live"),
     ("gauges", "live"),
     ("tuned", "training"),

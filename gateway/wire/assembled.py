@@ -122,7 +122,8 @@ def _add(message: dict[str, Any], calls: dict[int, dict[str, Any]], delta: dict[
         if isinstance(delta.get(key), str):
             message[key] = (message.get(key) or "") + delta[key]
     for part in _objects(delta.get("tool_calls")):
-        function = part.get("function") if isinstance(part.get("function"), dict) else {}
+        given = part.get("function")
+        function: dict[str, Any] = given if isinstance(given, dict) else {}
         empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         call = calls.setdefault(int(part.get("index") or 0), empty)
         call["id"] = call["id"] or str(part.get("id") or "")

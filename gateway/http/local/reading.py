@@ -39,14 +39,24 @@ def page_asked(query: Mapping[str, str], *, most: int, otherwise: int) -> PageAs
     return PageAsked(limit, order, query.get("after") or None, query.get("before") or None)
 
 
+def oldest_first(query: Mapping[str, str], *, most: int, otherwise: int) -> PageAsked:
+    """The same of a list whose usual order is the other one. Raises InvalidRequest (400)."""
+    return page_asked({"order": "asc", **query}, most=most, otherwise=otherwise)
+
+
+def plain_body(inbound: Inbound) -> bytes:
+    """The body, for who reads it by rules of its own. Raises InvalidRequest (400) for one with a NUL in it."""
+    if b"\\u0000" in inbound.body:
+        raise InvalidRequest("The body has a NUL in it (\\u0000); nothing here takes one.")
+    return inbound.body.strip()
+
+
 def body_of(inbound: Inbound, decoder: msgspec.json.Decoder[Body]) -> Body:
     """The JSON body; an empty one counts as `{}`, as the official SDK sends it. Raises InvalidRequest (400).
 
     NUL is in no name and no text that a database takes.
     """
-    if b"\\u0000" in inbound.body:
-        raise InvalidRequest("The body has a NUL in it (\\u0000); nothing here takes one.")
-    return decode(inbound.body if inbound.body.strip() else b"{}", decoder)
+    return decode(plain_body(inbound) or b"{}", decoder)
 
 
 def attributes_of(written: Mapping[str, Any] | None, param: str = "attributes") -> Attributes:

@@ -137,7 +137,7 @@ def test_mending_twice_is_mending_once(target: str) -> None:
 
 
 Words = st.sampled_from(["role", "content", "weight", "name", "x", "system", "messages", "function_call", "tool_calls"])
-Messages = st.lists(
+Messages: st.SearchStrategy[Any] = st.lists(
     st.dictionaries(
         Words, st.sampled_from(["user", "assistant", "developer", "function", 1, None, {}, []]), max_size=4
     ),
