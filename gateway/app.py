@@ -103,7 +103,6 @@ class Gateway:
         self.bookkeeping = self._make_bookkeeping()
         self.shipper = self.bookkeeping.shipper
         self.books, self.ledger = self.bookkeeping.store, self.bookkeeping.ledger
-        self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
         self.charges = Charges(self.ledger, lambda: self.loaded.rulebook)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
@@ -145,6 +144,7 @@ class Gateway:
         made = Bookkeeping(self.database, folder, prices, observe, self.clock, durability, AWAY, workers)
         if found.books.redis_url is not None:
             made.share_limits_through(found.books.redis_url)
+        made.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
         return made
 
     def _make_library(self) -> Library:
