@@ -122,7 +122,7 @@ class Gateway:
         )
         self.own_calls = OwnCalls(self.pipeline, self.clock)
         self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
-        self.shelf.surface.also |= self.evaluation.also
+        self.shelf.surface.also += self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         self.proxy = Proxy(

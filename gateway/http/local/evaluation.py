@@ -21,7 +21,7 @@ PURPOSE = "evaluation"
 
 
 class Evaluation:
-    """also: what answers requests, by the first part of their paths. contents: of files that are kept here."""
+    """also: what answers requests, with the first part of their paths. contents: of files that are kept here."""
 
     def __init__(self, database: Database, own_calls: OwnCalls, contents: Contents, clock: Clock) -> None:
         def asking(principal: Principal) -> Ask:
@@ -30,5 +30,8 @@ class Evaluation:
         runs, items = RunStore(database), ItemStore(database)
         runner = Runner(runs, items, asking, clock)
         evals = Evals(EvalStore(database), EvalRuns(runs, items, contents, runner.wake, clock), clock)
-        self.also: dict[str, Also] = {"evals": evals.serve, "fine_tuning": Graders(asking, clock).serve}
+        self.also: list[tuple[str, Also]] = [
+            ("evals", evals.serve),
+            ("fine_tuning", Graders(asking, clock).serve),
+        ]
         self.works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (("evals", runner.run),)

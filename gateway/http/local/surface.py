@@ -42,30 +42,36 @@ class Local:
         self._stores = stores
         self._inside = FilesInside(stores)
         self._search = search
-        # By the first part of their paths; who builds the process puts them in.
-        self.also: dict[str, Also] = {}
+        # With the first part of their paths; who builds the process puts them in. The first that has a reply gives it.
+        self.also: list[tuple[str, Also]] = []
 
     async def serve(self, inbound: Inbound, caller: Caller) -> bool:
         """Answers through `caller`; False for what is not ours. Raises GatewayError for what the caller is told."""
         first, *rest = inbound.path.removeprefix("/v1/").split("/")
-        if (
-            (first not in {"files", "vector_stores"} and first not in self.also)
-            or "" in rest
-            or not inbound.raw_path.startswith(b"/v1/")
-        ):
+        also = [answer for name, answer in self.also if name == first]
+        is_ours = bool(also) or first in {"files", "vector_stores"}
+        if not is_ours or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
             return False
         principal = self._keys.principal(inbound, self._clock.wall())
         if "\0" in inbound.path or b"%00" in inbound.query:
             raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
-        if first in self.also:
+        if also:
             with told_when_away(first):
-                told = await self.also[first](rest, inbound, principal)
-            return told is not None and await _whole(caller, inbound, told)
+                return await self._answered_beside(also, rest, inbound, principal, caller)
         require_path(principal)
         with told_when_away(KEPT):
             return await self._answered(first, rest, inbound, principal, caller)
+
+    async def _answered_beside(
+        self, also: list[Also], rest: list[str], inbound: Inbound, principal: Principal, caller: Caller
+    ) -> bool:
+        for answer in also:
+            told = await answer(rest, inbound, principal)
+            if told is not None:
+                return await _whole(caller, inbound, told)
+        return False
 
     async def _answered(
         self, first: str, rest: list[str], inbound: Inbound, principal: Principal, caller: Caller
