@@ -22,7 +22,7 @@ PURPOSE = "evaluation"
 
 
 class Evaluation:
-    """also: what answers requests, by the first part of their paths. contents: of files that are kept here."""
+    """also: what answers requests, with the first part of their paths. contents: of files that are kept here."""
 
     def __init__(self, database: Database, pipeline: Pipeline, contents: Contents, clock: Clock) -> None:
         self.own_calls = own_calls = OwnCalls(pipeline, clock)
