@@ -46,6 +46,7 @@ RANKS = {
     "tuned": 5,
     "registry": 5,
     "canaries": 5,
+    "stale": 5,
     "beside": 5,
     "charges": 5,
     "training": 5,
@@ -69,7 +70,9 @@ ABOVE_ITS_EQUAL = {
     ("tuned", "training"),
     ("tuned", "registry"),
     ("tuned", "canaries"),
+    ("tuned", "stale"),
     ("canaries", "registry"),
+    ("stale", "training"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

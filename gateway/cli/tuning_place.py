@@ -19,6 +19,7 @@ class Place:
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
 
+        self._database = opened
         self.settings = found
         self.clock = Clock()
         self.loaded = load_all(found.policies, None, kept_registry(found.data))
@@ -29,6 +30,26 @@ class Place:
         # What models.yaml itself says of lines; those of the registry are read from the database.
         written = load_all(found.policies).rulebook
         self.changes = Registry(self.lines, self.jobs, lambda: written, self.clock)
+
+    async def stale(self, within: int) -> Any:
+        """Tuned models that will be shut down; see `stale_models`."""
+        from gateway.core.clock import utc_day
+        from gateway.core.settings import environment
+        from gateway.ledger.reports.store import ReportStore
+        from gateway.live import load_all
+        from gateway.stale import stale_models
+        from gateway.tuned import registry_of
+
+        now = self.clock.wall()
+        # What the database has, and not what a gateway on this machine last read of it.
+        rulebook = load_all(self.settings.policies, None, await registry_of(self._database)).rulebook
+        return await stale_models(ReportStore(self._database), rulebook, environment(), now, utc_day(now), within)
+
+    async def trials(self) -> Any:
+        """How the canaries stand; see `Standing`."""
+        from gateway.tuning.lines.store import Trials
+
+        return await Trials(self._database).standing()
 
 
 def with_tuned(work: Callable[[Any], Awaitable[Any]]) -> Any:
