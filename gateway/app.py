@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -48,6 +49,7 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
+from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
@@ -89,7 +91,7 @@ class Gateway:
         self._worker = worker
         self.clock = Clock()
         self._registry = kept_registry(settings.data)
-        self.loaded = load_all(settings.policies, environment, self._registry)
+        self.loaded = load_all(settings.policies, environment, settings.data)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.gauges = Gauges(self.instruments, self.observer)
@@ -116,15 +118,14 @@ class Gateway:
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
-        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
-        self.pipeline = Pipeline(
-            self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
-        )
+        self.pipeline = self._make_pipeline()
+        self.own_calls = OwnCalls(self.pipeline, self.clock)
+        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
+        self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
-        self.proxy = Proxy(
-            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
-        )
+        most = (settings.max_body_bytes, settings.max_file_bytes)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,10 +161,13 @@ class Gateway:
         made.sunsets.replace(self.loaded.rulebook.policy.catalogue)
         return made
 
+    def _make_pipeline(self) -> Pipeline:
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
+        return Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf)
+
     def _make_tuned(self) -> Tuned:
-        data = self.settings.data
-        around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook, data, self._environment)
-        made = Tuned(*around, self.observer)
+        around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
+        made = Tuned(*around, self.settings, self._environment, self.observer)
         self.paths.tally, self.paths.succeeded = made.tally, self.observer.succeeded
         return made
 
@@ -245,9 +249,9 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in self.shelf.works(sweeps=self._worker == 0):
+        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
             self._task(name, work)
-        for name, work in self.tuned.works(judges=self._worker == 0):
+        for name, work in self.tuned.works(is_first=self._worker == 0):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -274,6 +278,7 @@ class Gateway:
         for transport in self.transports.values():
             await transport.close()
         await self.doors.fetcher.close()
+        await self.tuned.close()
         # The export reads the end of the closed journal, and its posts go through the poster.
         await self.bookkeeping.stop(self.beside.finish)
         await self.poster.close()
@@ -329,7 +334,7 @@ class Gateway:
         Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
         """
         self._registry = self.tuned.registry
-        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self._registry)
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self.settings.data)
         if loaded.texts.hash == self.loaded.texts.hash:
             await self._renew_tasks(loaded)
             return None

@@ -19,13 +19,15 @@ from gateway.ledger.jobs.reading import Told, training_event, training_rates
 from gateway.ledger.jobs.store import Job
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
-from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, TrainerEntry
+from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, LocalTrainerEntry, TrainerEntry
 from gateway.pricing.rates import training_cost
 from gateway.tuning import trainers
 from gateway.tuning.contract import Progress, Source, Trainer, TrainerRefused, TrainingFile
 from gateway.tuning.jobs.engine import Booked, Checked
 from gateway.tuning.jobs.store import Inside, Model
 from gateway.tuning.jobs.values import TuningJob
+from gateway.tuning.publishing import Asks, publish, withdraw
+from gateway.tuning.worker.folder import read_published, unpublish
 from gateway.upstream.asking import ask
 from gateway.upstream.upstreams import Upstream, Upstreams
 
@@ -34,7 +36,7 @@ USUAL = "upstream"
 TOLD = {"succeeded", "failed", "cancelled"}
 RESULTS = "fine-tune-results"
 
-Check = Callable[[TuningJob, Source, Source | None], Awaitable[Checked]]
+Check = Callable[[TuningJob, TrainerEntry | None, Source, Source | None], Awaitable[Checked]]
 Changed = Callable[[], Awaitable[None]]
 Make = Callable[[Any, "Training"], Trainer]
 KINDS: dict[str, Make] = {name: make for name, make in members(trainers, "TRAINER").items() if callable(make)}
@@ -53,6 +55,12 @@ def trainer_for(rulebook: Rulebook, model: str, team: str) -> tuple[str, Trainer
     if name is None or name not in entries:
         raise InvalidRequest(f"No trainer here takes jobs for the model {model!r}.", param="model")
     return name, entries[name]
+
+
+def base_url(upstream: Upstream) -> str:
+    """Where an upstream is, with its prefix."""
+    origin = upstream.origin
+    return f"{origin.scheme}://{origin.host}:{origin.port}{origin.prefix}"
 
 
 class Stored:
@@ -83,11 +91,15 @@ class Training:
         upstreams: Upstreams,
         rulebook: Callable[[], Rulebook],
         folder: Path,
+        policies: Path,
         environment: Mapping[str, str],
+        asks: Asks,
         check: Check,
     ) -> None:
         self.folder = folder
+        self.policies = policies
         self.environment = environment
+        self.asks = asks
         self._files = files
         self._copies = Copies(files)
         self._ledger = ledger
@@ -133,13 +145,39 @@ class Training:
 
     async def check(self, job: TuningJob, training: Source, validation: Source | None) -> Checked:
         """See Around."""
-        checked = await self._check(job, training, validation)
+        entry = trainers_of(self.rulebook()).get(job.trainer)
+        checked = await self._check(job, entry, training, validation)
         rates = training_rates(self._ledger.prices, job.model, job.created_at)
         if rates is not None and checked.tokens is not None:
             owner = Principal(job.team, job.key_id, "", organisation=job.organisation)
             pairs = msgspec.json.decode(job.metadata, type=dict[str, str])
             self.admit(owner, pairs, training_cost(rates, checked.tokens) or 0)
         return checked
+
+    async def publish(self, job: TuningJob, tuned_model: str) -> None:
+        """See Around. What our own worker serves is in its folder already; vLLM is told."""
+        entry = trainers_of(self.rulebook()).get(job.trainer)
+        if entry is not None:
+            await self._published(entry, only=tuned_model)
+
+    async def publish_all(self) -> None:
+        """Has vLLM serve everything that was trained here; what it has already is left alone.
+
+        Raises UpstreamFailed (502) for the first that could not be.
+        """
+        for entry in trainers_of(self.rulebook()).values():
+            await self._published(entry)
+
+    async def _published(self, entry: TrainerEntry, only: str | None = None) -> None:
+        if isinstance(entry, HostedTrainerEntry) or (isinstance(entry, LocalTrainerEntry) and entry.serve is not None):
+            return
+        root = self.folder if isinstance(entry, LocalTrainerEntry) else Path(entry.folder)
+        seen_as = str(root) if isinstance(entry, LocalTrainerEntry) else entry.seen_as or str(root)
+        upstream = self.upstream(entry.upstream)
+        headers = {name.decode(): value.decode() for name, value in upstream.headers}
+        for name, adapter in read_published(root).items():
+            if only is None or name == only or name.startswith(f"{only}:"):
+                await publish(self.asks, (base_url(upstream),), name, f"{seen_as}/{adapter.path}", headers)
 
     async def keep(self, job: TuningJob, name: str, content: bytes) -> str:
         """See Around."""
@@ -192,13 +230,20 @@ class Training:
 
     async def made(self, job: TuningJob) -> None:
         """See Around."""
-        if job.tuned_model is not None:
-            await self.changed()
+        del job
+        await self.changed()
 
     async def withdraw(self, model: Model) -> None:
         """Has a model deleted where it is served. Raises UpstreamFailed (502) when that cannot be asked for."""
+        unpublish(self.folder, model.id)
         upstream = self._upstreams.current.get(model.upstream)
         if upstream is None:
+            return
+        entries = trainers_of(self.rulebook()).values()
+        ours = [one for one in entries if not isinstance(one, HostedTrainerEntry) and one.upstream == model.upstream]
+        if ours:
+            headers = {name.decode(): value.decode() for name, value in upstream.headers}
+            await withdraw(self.asks, (base_url(upstream),), model.id, headers)
             return
         status, _ = await ask(upstream, "DELETE", f"/models/{quote(model.id, safe=':')}")
         if status >= 500 or status in {401, 403, 429}:

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.adapter_servers import AdapterServers
 from gateway.canaries import Canaries
 from gateway.core.clock import utc_day
 from gateway.core.errors import NotReady
+from gateway.core.settings import Settings
 from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
@@ -20,6 +23,7 @@ from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.metrics.observe import Observer
 from gateway.policy.load import Rulebook
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
 from gateway.stale import Stale, stale_models
 from gateway.training import Training
@@ -30,10 +34,10 @@ from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.lines.store import Lines, UpstreamShutdowns
 from gateway.tuning.lines.values import Line, Version
 from gateway.tuning.trials import Tally
+from gateway.upstream.fetch import Fetcher
 from gateway.upstream.upstreams import Upstreams
 
 LOOK_SECONDS = 0.3
-KEPT = "registry.json"
 Json = dict[str, Any]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -49,20 +53,23 @@ class Tuned:
         ledger: Ledger,
         upstreams: Upstreams,
         rulebook: Callable[[], Rulebook],
-        data: Path,
+        settings: Settings,
         environment: Mapping[str, str],
         observer: Observer,
     ) -> None:
         self._database = database
         self._rulebook = rulebook
         self._environment = environment
+        data = settings.data
+        self._fetcher = Fetcher()
         self.files = FileStore(database)
         self.jobs = TuningJobs(database)
         self.models = TunedModels(database)
         self.lines = Lines(database)
         webhooks = WebhookStore(database)
-        around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", environment)
-        self.training = Training(*around, check)
+        around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
+        self.training = Training(*around, environment, self._fetcher, check)
+        self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
         self.tally = Tally(observer.watching)
@@ -71,13 +78,19 @@ class Tuned:
         self._clock = ledger.clock
         self._engine = Engine(self.jobs, self.training, ledger.clock)
         self._kept = data / KEPT
+        self._line_files = data / LINE_FILES
         self._seen = -1
         self.registry = kept_registry(data)
 
-    def works(self, *, judges: bool) -> tuple[tuple[str, Work], ...]:
-        """What is to run for as long as the process does. judges: whether this one judges canaries."""
-        canaries = self.canaries.work(judges=judges)
-        return (("tuning", self._engine.run), ("registry", self._watch), ("canaries", canaries))
+    def works(self, *, is_first: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. is_first: this one serves adapters and judges canaries."""
+        canaries = self.canaries.work(judges=is_first)
+        works = (("tuning", self._engine.run), ("registry", self._watch), ("canaries", canaries))
+        return (*works, ("adapters", self._servers.run)) if is_first else works
+
+    async def close(self) -> None:
+        """Closes connections."""
+        await self._fetcher.close()
 
     async def heard(self, upstream: str, dates: Mapping[str, str]) -> None:
         """Keeps when an upstream's own list says that its models end; without the database, at the next call."""
@@ -96,13 +109,33 @@ class Tuned:
         if number == self._seen:
             return
         text = await registry_of(self._database)
+        for line, versions in await self.lines.all():
+            await self._export(line, versions)
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._kept.with_suffix(".partial")
+            partial = self._kept.with_suffix(f".{os.getpid()}.partial")
             partial.write_bytes(text)
             partial.replace(self._kept)
         self.registry = text
         self._seen = number
+
+    async def _export(self, line: Line, versions: list[Version]) -> None:
+        """Puts the training files of a line's champion and challenger where rules that ask `task:` read them."""
+        for version in versions:
+            if version.number not in {line.champion, line.challenger} or not version.training_file.startswith(
+                OUR_FILES
+            ):
+                continue
+            path = self._line_files / f"{version.training_file}.jsonl"
+            stored = None if path.exists() else await self.files.find(version.training_file)
+            if stored is None:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            with partial.open("wb") as file:
+                async for part in self.files.parts(stored.id):
+                    await asyncio.to_thread(file.write, part)
+            partial.replace(path)
 
     async def _watch(self) -> None:
         while True:

@@ -18,6 +18,7 @@ import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables
 import gateway.ledger.webhooks.tables
+import gateway.tuning.evals.tables
 import gateway.tuning.jobs.tables
 import gateway.tuning.lines.tables  # noqa: F401
 from gateway.core.errors import BadConfiguration

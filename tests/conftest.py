@@ -1,6 +1,7 @@
 """What every part of the suite may ask for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,3 +18,13 @@ def postgres() -> Iterator[Postgres]:
     """One server for the whole run; each story makes its own database in it."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a language model that this run made itself."""
+    pytest.importorskip("torch", reason="training needs the extra `train`, which is not installed")
+    pytest.importorskip("peft", reason="training needs the extra `train`, which is not installed")
+    from tests.fakes.tiny_model import save_tiny_model  # noqa: PLC0415  # needs torch, which may not be there
+
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")

@@ -44,6 +44,7 @@ RANKS = {
     "kept": 6,
     "known": 6,
     "tuned": 5,
+    "adapter_servers": 5,
     "registry": 5,
     "canaries": 5,
     "stale": 5,
@@ -52,12 +53,13 @@ RANKS = {
     "training": 5,
     "judging": 5,
     "answered": 5,
+    "own_calls": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
 # Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied
-# and judged.
+# and judged; calls of the gateway's own work go through the pipeline too.
 ABOVE_ITS_EQUAL = {
     ("pipeline", "relay"),
     ("pipeline", "explained"),
@@ -65,10 +67,14 @@ ABOVE_ITS_EQUAL = {
     ("pipeline", "judging"),
     ("shadow", "relay"),
     ("judging", "relay"),
+    ("own_calls", "pipeline"),
+    ("own_calls", "judging"),
     ("live_knowledge", "live"),
     ("gauges", "live"),
     ("tuned", "training"),
     ("tuned", "registry"),
+    ("tuned", "adapter_servers"),
+    ("adapter_servers", "training"),
     ("tuned", "canaries"),
     ("tuned", "stale"),
     ("canaries", "registry"),
@@ -95,7 +101,12 @@ HOMES = {
     ),
     "prometheus_client": ("metrics/", "app.py", "http/health.py", "cli/process.py"),
     "yaml": ("core/document.py", "cli/knowledge_edit.py", "cli/policy_fit.py"),
-    "uvicorn": ("cli/", "offline/"),
+    "uvicorn": ("cli/", "offline/", "tuning/worker/"),
+    "torch": ("tuning/worker/",),
+    "transformers": ("tuning/worker/",),
+    "peft": ("tuning/worker/",),
+    "safetensors": ("tuning/worker/",),
+    "jinja2": ("tuning/worker/",),
 }
 
 NO_HOME = frozenset({"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"})

@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.cli import (
     audit,
     budgets,
+    datasets,
     db,
     keys,
     knowledge,
@@ -51,6 +52,7 @@ def build() -> App:
         usage,
         prices,
         webhooks,
+        datasets,
         db,
     )
     for module in modules:

@@ -14,7 +14,6 @@ class Place:
         from gateway.files.store import FileStore
         from gateway.live import load_all
         from gateway.registry import Registry
-        from gateway.tuned import kept_registry
         from gateway.tuning.jobs.models.store import TunedModels
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
@@ -22,28 +21,31 @@ class Place:
         self._database = opened
         self.settings = found
         self.clock = Clock()
-        self.loaded = load_all(found.policies, None, kept_registry(found.data))
+        self.loaded = load_all(found.policies, None, found.data)
         self.files = FileStore(opened)
         self.jobs = TuningJobs(opened)
         self.models = TunedModels(opened)
         self.lines = Lines(opened)
-        # What models.yaml itself says of lines; those of the registry are read from the database.
-        written = load_all(found.policies).rulebook
-        self.changes = Registry(self.lines, self.jobs, lambda: written, self.clock)
+        self.changes = Registry(self.lines, self.jobs, lambda: self.loaded.rulebook, self.clock)
 
     async def stale(self, within: int) -> Any:
         """Tuned models that will be shut down; see `stale_models`."""
         from gateway.core.clock import utc_day
         from gateway.core.settings import environment
         from gateway.ledger.reports.store import ReportStore
-        from gateway.live import load_all
+        from gateway.policy.load import load, read_texts
+        from gateway.policy.registry_file import REGISTRY
         from gateway.stale import stale_models
         from gateway.tuned import registry_of
 
         now = self.clock.wall()
+        texts = read_texts(self.settings.policies)
         # What the database has, and not what a gateway on this machine last read of it.
-        rulebook = load_all(self.settings.policies, None, await registry_of(self._database)).rulebook
-        return await stale_models(ReportStore(self._database), rulebook, environment(), now, utc_day(now), within)
+        registry = await registry_of(self._database)
+        if registry:
+            texts.files[REGISTRY] = registry
+        reports = ReportStore(self._database)
+        return await stale_models(reports, load(texts), environment(), now, utc_day(now), within)
 
     async def trials(self) -> Any:
         """How the canaries stand; see `Standing`."""

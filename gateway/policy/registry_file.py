@@ -9,6 +9,9 @@ from gateway.core.document import Written
 from gateway.policy.models_file import LineEntry, ModelEntry, ModelsFile, Name
 
 REGISTRY = "registry.yaml"
+# Where a gateway keeps it, in its data folder, and the training files of lines that it names by their ids here.
+KEPT, LINE_FILES = "registry.json", "line_files"
+OUR_FILES = "file-"
 
 
 class RegistryFile(Written):

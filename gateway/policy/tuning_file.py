@@ -31,9 +31,23 @@ class HostedTrainerEntry(Written):
 
 
 class BaseModelEntry(Written):
-    """A base model on disk. path: of its folder, as `transformers` saves one."""
+    """A base model on disk, and the recipe of its adapters.
+
+    path: of its folder, as `transformers` saves one; from the policies folder when it is relative. rank, alpha: of the
+    adapters; targets: modules that get one, every linear layer but the output by default; saved: modules that are
+    trained whole (vLLM loads none of these). learning_rate: what a multiplier of 1 is. longest: tokens of an example.
+    micro_batch: examples in memory at once. threads: of the CPU; another count may round otherwise.
+    """
 
     path: str
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    alpha: Annotated[int, Field(ge=1, le=4096)] = 32
+    targets: list[str] = []
+    saved: list[str] = []
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    longest: Annotated[int, Field(ge=1)] | None = None
+    micro_batch: Annotated[int, Field(ge=1)] = 8
+    threads: Annotated[int, Field(ge=1)] = 1
 
 
 class LocalTrainerEntry(Written):
@@ -57,12 +71,16 @@ class LocalTrainerEntry(Written):
 
 
 class RayTrainerEntry(Written):
-    """Training on a Ray cluster, through its job API. folder: one that the cluster and this gateway both see."""
+    """Training on a Ray cluster, through its job API. folder: one that the cluster and this gateway both see.
+
+    seen_as: what the cluster calls that folder, when it is another name. upstream: who serves the adapters.
+    """
 
     kind: Literal["ray"]
     address: str
     upstream: str
     folder: str
+    seen_as: str | None = None
     models: Annotated[dict[str, BaseModelEntry], Field(min_length=1)]
     token: Secret | None = None
     python: str = "python"

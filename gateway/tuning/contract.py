@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.values import Value
+from gateway.tuning.publishing import Asks
 from gateway.upstream.upstreams import Upstream
 
 Method = Literal["supervised", "dpo", "reinforcement"]
@@ -153,6 +154,16 @@ class Means(Protocol):
     @property
     def environment(self) -> Mapping[str, str]:
         """Where secrets are looked for."""
+        ...
+
+    @property
+    def policies(self) -> Path:
+        """From where relative paths of tuning.yaml are meant."""
+        ...
+
+    @property
+    def asks(self) -> Asks:
+        """An HTTP client for what is no upstream."""
         ...
 
     def upstream(self, name: str) -> Upstream:

@@ -1,6 +1,6 @@
 """Which request of the local surface is whose, and answering it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -21,12 +21,21 @@ from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.relay import Caller
 
 # Requests below these are looked at here first.
-PREFIXES = ("/v1/files", "/v1/vector_stores", "/v1/uploads", "/v1/fine_tuning", "/v1/models/ft:")
+PREFIXES = (
+    "/v1/files",
+    "/v1/vector_stores",
+    "/v1/uploads",
+    "/v1/fine_tuning",
+    "/v1/models/ft:",
+    "/v1/evals",
+)
 FIRST = frozenset({"files", "vector_stores", "uploads", "fine_tuning", "models"})
 KEPT = "files, jobs and vector stores"
 # The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
 POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})
+# What answers for the rest of a path below its first part: the reply, or None for what is not ours.
+Also = Callable[[list[str], Inbound, Principal], Awaitable[Json | None]]
 
 
 class Local:
@@ -54,17 +63,25 @@ class Local:
         self._search = search
         self._uploads = uploads
         self._fine_tuning = fine_tuning
+        # By the first part of their paths; who builds the process puts them in.
+        self.also: dict[str, Also] = {}
 
     async def serve(self, inbound: Inbound, caller: Caller) -> bool:
         """Answers through `caller`; False for what is not ours. Raises GatewayError for what the caller is told."""
         first, *rest = inbound.path.removeprefix("/v1/").split("/")
-        if first not in FIRST or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
+        # Graders stand below the jobs' path and are no jobs.
+        also = self.also.get("graders" if (first, rest[:1]) == ("fine_tuning", ["alpha"]) else first)
+        if (first not in FIRST and also is None) or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
             return False
         principal = self._keys.principal(inbound, self._clock.wall())
         if "\0" in inbound.path or b"%00" in inbound.query:
             raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
+        if also is not None:
+            with told_when_away(KEPT):
+                told = await also(rest, inbound, principal)
+            return told is not None and await _whole(caller, inbound, told)
         with told_when_away(KEPT):
             return await self._answered(first, rest, inbound, principal, caller)
 

@@ -164,15 +164,12 @@ class TuningJobs:
                 await inside(session)
         return TuningJob(*row)
 
-    def made(self, models: Sequence[Model]) -> Inside:
-        """What adds models to those that may be called, inside a step."""
-
-        async def add(session: AsyncSession) -> None:
+    async def made(self, models: Sequence[Model]) -> None:
+        """Adds models to those that may be called; one that is known stays as it is."""
+        async with self._database.session() as session:
             for model in models:
                 values = {name: getattr(model, name) for name in model.__struct_fields__}
                 await session.execute(self._upsert(_MODELS, ["id"]), values)
-
-        return add
 
     async def unfinished(self) -> int:
         """How many jobs have not ended."""
