@@ -5,14 +5,18 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
+TRAIN   := $(VENV)/.train
 DATA   ?=
 
-.PHONY: serve test soak check format bench lock clean
+.PHONY: serve train test soak check format bench lock clean
 
 serve: $(RUNTIME)
 	$(BIN)/gateway serve --quickstart
 
-test: $(DEV)
+# What the `local` trainer needs, in the CPU build that the tests use (1.2 GB).
+train: $(RUNTIME) $(TRAIN)
+
+test: $(DEV) $(TRAIN)
 	$(BIN)/python -m pytest -m "not soak"
 
 soak: $(DEV)
@@ -38,6 +42,7 @@ lock: $(DEV)
 	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra local-embedder -c requirements/runtime.txt -o requirements/local-embedder.txt pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra export -c requirements/runtime.txt -o requirements/export.txt pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra dev --extra export --extra local-embedder -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe -o requirements/train.txt requirements/train.in
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +56,11 @@ $(DEV): requirements/build.txt requirements/dev.txt requirements/runtime.txt pyp
 	$(PIP) install -q --require-hashes -r requirements/build.txt -r requirements/dev.txt
 	$(PIP) install -q --no-deps --no-build-isolation --editable .
 	touch $@ $(RUNTIME)
+
+# Where that build cannot be had, tests of the local trainer say so and are skipped.
+$(TRAIN): requirements/train.txt | $(VENV)/bin/python
+	$(PIP) install -q --require-hashes -r requirements/build.txt -r requirements/train.txt && touch $@ || \
+		echo "no torch here: local training is not tested; pip install 'switchyard[train]' takes another build"
 
 clean:
 	rm -rf $(VENV) .gateway .bench .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -28,7 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
-from gateway.http.local.foreign import ForeignFiles
+from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -49,11 +49,13 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
+from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
 from gateway.pipeline import Pipeline
 from gateway.shadow import Shadows
+from gateway.tuned import Tuned, kept_registry
 from gateway.tuning.keeping import keep_prepared
 from gateway.tuning.tasks import Tasks
 from gateway.upstream.httpx_transport import HttpxTransport
@@ -88,7 +90,8 @@ class Gateway:
         self._environment = environment
         self._worker = worker
         self.clock = Clock()
-        self.loaded = load_all(settings.policies, environment)
+        self._registry = kept_registry(settings.data)
+        self.loaded = load_all(settings.policies, environment, settings.data)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.gauges = Gauges(self.instruments, self.observer)
@@ -113,16 +116,16 @@ class Gateway:
         self.sender = Sender(self.upstreams, self.observer.tried)
         self.shadows = Shadows(self.ledger, self.paths, self.sender, self.clock, self.observer.copied)
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
+        self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
-        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
-        self.pipeline = Pipeline(
-            self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf
-        )
+        self.pipeline = self._make_pipeline()
+        self.own_calls = OwnCalls(self.pipeline, self.clock)
+        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
+        self.shelf.surface.also |= self.evaluation.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
-        self.proxy = Proxy(
-            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
-        )
+        most = (settings.max_body_bytes, settings.max_file_bytes)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
@@ -156,15 +159,18 @@ class Gateway:
         sources.unrecorded = unrecorded(self.loaded)
         return Paths(self.upstreams, LookUps(sources, tasks))
 
+    def _make_pipeline(self) -> Pipeline:
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
+        return Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf)
+
+    def _make_tuned(self) -> Tuned:
+        parts = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
+        return Tuned(*parts, self.settings, self._environment)
+
     def _make_shelf(self) -> Shelf:
-        def embedder() -> str | None:
-            return self.loaded.rulebook.knowledge.vector_stores.embedder
-
-        def upstream() -> str:
-            return self.loaded.rulebook.policy.catalogue.default_upstream()
-
-        foreign = ForeignFiles(upstream, self.upstreams)
-        made = Shelf(self.database, self.library, self.keys, self.charges.embedded, embedder, foreign, self.clock)
+        made = Shelf(
+            self.database, self.library, self.keys, self.charges.embedded, self.upstreams, self.clock, self.tuned
+        )
         self.library.look_up = made.look_up
         self.charges.maker_of = self.library.maker_of
         return made
@@ -183,9 +189,8 @@ class Gateway:
         money = Money(self.database, lambda: self.ledger.prices, accounts, self.settings.policies, self.clock)
         health = Health(self.not_ready, self.exposed(), self.refresh)
         serve_metrics = self.settings.metrics_port is None
-        return make_litestar(
-            self.proxy, self.doors, admin, money, health, self.beside, self._lifespan, serve_metrics=serve_metrics
-        )
+        parts = (self.proxy, self.doors, admin, money, health, self.beside, self.tuned)
+        return make_litestar(*parts, self._lifespan, serve_metrics=serve_metrics)
 
     def exposed(self) -> CollectorRegistry:
         """What a scrape reads: this process's registry, or that of all workers together."""
@@ -227,6 +232,9 @@ class Gateway:
         await self.bookkeeping.watch.start()
         await self.known.load()
         await self._load_shadows()
+        await self.tuned.load()
+        if self.tuned.registry != self._registry:
+            await self.reload()
         self.unkept.note(self.loaded.texts.hash, self.loaded.texts.files)
         await self.unkept.hand_over(self.books.keep_policy)
         self.shipper.start()
@@ -237,7 +245,9 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in self.shelf.works(sweeps=self._worker == 0):
+        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
+            self._task(name, work)
+        for name, work in self.tuned.works(serves=self._worker == 0):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -264,6 +274,7 @@ class Gateway:
         for transport in self.transports.values():
             await transport.close()
         await self.doors.fetcher.close()
+        await self.tuned.close()
         # The export reads the end of the closed journal, and its posts go through the poster.
         await self.bookkeeping.stop(self.beside.finish)
         await self.poster.close()
@@ -277,7 +288,7 @@ class Gateway:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             found = signature(self.settings.policies, training_files(self.loaded).values())
-            if found != self._signature:
+            if found != self._signature or self.tuned.registry != self._registry:
                 self._signature = found
                 await self.reload()
 
@@ -317,7 +328,8 @@ class Gateway:
 
         Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
         """
-        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment)
+        self._registry = self.tuned.registry
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self.settings.data)
         if loaded.texts.hash == self.loaded.texts.hash:
             await self._renew_tasks(loaded)
             return None

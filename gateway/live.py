@@ -18,6 +18,7 @@ from gateway.knowledge.settings import SourceSettings
 from gateway.knowledge.sources import KINDS
 from gateway.policy.explain import failing_tests
 from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES, REGISTRY
 from gateway.policy.routing_file import RoutingFile
 from gateway.policy.sources_file import SECRETS, GitEntry, LocalEntry, SourceEntry, is_folder, seconds_of
 from gateway.policy.warnings import Files, Known, Warned, warnings_of
@@ -30,20 +31,25 @@ log = logging.getLogger("gateway.policy")
 
 
 class Loaded(Value, frozen=True):
-    """Everything that one reading of the folder means."""
+    """Everything that one reading of the folder means. line_files: where files of lines lie that ids name."""
 
     texts: Texts
     rulebook: Rulebook
     prices: PriceTable
+    line_files: Path = Path()
 
 
-def load_all(folder: Path, environment: Mapping[str, str] | None = None) -> Loaded:
+def load_all(folder: Path, environment: Mapping[str, str] | None = None, data: Path | None = None) -> Loaded:
     """The folder's files, checked together and against their own tests.
 
-    environment: where secrets are looked for; without it nobody looks. Raises BadConfiguration with every fault of
+    environment: where secrets are looked for; without it nobody looks. data: the folder of a gateway, where the
+    models and lines of its registry are kept. Raises BadConfiguration with every fault of
     every file.
     """
     texts = read_texts(folder)
+    kept = data / KEPT if data is not None else None
+    if kept is not None and kept.is_file() and (registry := kept.read_bytes()):
+        texts.files[REGISTRY] = registry
     faults: list[str] = []
     prices: PriceTable | None = None
     rulebook: Rulebook | None = None
@@ -60,7 +66,7 @@ def load_all(folder: Path, environment: Mapping[str, str] | None = None) -> Load
         faults += bad.faults
     if faults or rulebook is None or prices is None:
         raise BadConfiguration(in_order(faults))
-    return Loaded(texts, rulebook, prices)
+    return Loaded(texts, rulebook, prices, Path() if data is None else data / LINE_FILES)
 
 
 def _failures(texts: Texts, rulebook: Rulebook) -> Iterator[str]:
@@ -131,7 +137,9 @@ def training_files(loaded: Loaded) -> dict[str, Path]:
     for name in sorted(loaded.rulebook.policy.asks_tasks):
         line = loaded.rulebook.models.lines[name]
         file = line.versions[line.champion - 1].training_file
-        if file is not None:
+        if file is not None and file.startswith(OUR_FILES):
+            found[name] = loaded.line_files / f"{file}.jsonl"
+        elif file is not None:
             found[name] = (folder / file).resolve()
     return found
 

@@ -73,13 +73,16 @@ class Pipeline:
         self.judges = judges
         self.clock = clock
 
-    async def serve(self, inbound: Inbound, caller: Caller, lease: Lease) -> None:
-        """Answers one request through `caller`. Raises GatewayError for what the caller must be told."""
+    async def serve(self, inbound: Inbound, caller: Caller, lease: Lease, known: Principal | None = None) -> None:
+        """Answers one request through `caller`. Raises GatewayError for what the caller must be told.
+
+        known: whose work of the gateway's own this is; None for a caller's request, whose key says it.
+        """
         admitted = Admitted(inbound)
         # Taken with the policy, before anything is awaited: a reload changes nothing for a call that has begun.
         upstreams = self.sender.upstreams.current
         try:
-            entry = await self._admit(admitted)
+            entry = await self._admit(admitted, known)
         except GatewayError as fault:
             fault.decision_id = admitted.decision.id if admitted.decision is not None else None
             self._refused(admitted, _closing(fault))
@@ -127,10 +130,10 @@ class Pipeline:
         decision, facts = admitted.decision, admitted.facts
         self.ledger.refused(admitted.call, admitted.principal, decision, facts, closing, admitted.admission)
 
-    async def _admit(self, admitted: "Admitted") -> Entry:
+    async def _admit(self, admitted: "Admitted", known: Principal | None) -> Entry:
         """Who, what, which way, and is there money: or a refusal."""
         policy, inbound = self.policy, admitted.inbound
-        admitted.principal = principal = self.keys.principal(inbound, self.clock.wall())
+        admitted.principal = principal = known or self.keys.principal(inbound, self.clock.wall())
         admitted.call = read_call(inbound)
         admitted.call = call = permitted(admitted.call, principal)
         now = self.clock.wall()

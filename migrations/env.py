@@ -17,7 +17,10 @@ import gateway.knowledge.vector_stores.tables
 import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables
-import gateway.ledger.webhooks.tables  # noqa: F401
+import gateway.ledger.webhooks.tables
+import gateway.tuning.evals.tables
+import gateway.tuning.jobs.tables
+import gateway.tuning.lines.tables  # noqa: F401
 from gateway.core.errors import BadConfiguration
 
 target_metadata = SQLModel.metadata

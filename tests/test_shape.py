@@ -43,16 +43,21 @@ RANKS = {
     "fit": 6,
     "kept": 6,
     "known": 6,
+    "tuned": 5,
+    "adapter_servers": 5,
+    "registry": 5,
     "beside": 5,
     "charges": 5,
+    "training": 5,
     "judging": 5,
     "answered": 5,
+    "own_calls": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
 }
 # Files of one rank that still form a line: the pipeline asks why, hands its reply to the relay, and has it copied
-# and judged.
+# and judged; calls of the gateway's own work go through the pipeline too.
 ABOVE_ITS_EQUAL = {
     ("pipeline", "relay"),
     ("pipeline", "explained"),
@@ -60,8 +65,14 @@ ABOVE_ITS_EQUAL = {
     ("pipeline", "judging"),
     ("shadow", "relay"),
     ("judging", "relay"),
+    ("own_calls", "pipeline"),
+    ("own_calls", "judging"),
     ("live_knowledge", "live"),
     ("gauges", "live"),
+    ("tuned", "training"),
+    ("tuned", "registry"),
+    ("tuned", "adapter_servers"),
+    ("adapter_servers", "training"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

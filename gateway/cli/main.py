@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.cli import (
     audit,
     budgets,
+    datasets,
     db,
     keys,
     knowledge,
@@ -19,6 +20,7 @@ from gateway.cli import (
     roles,
     serve,
     teams,
+    tuning,
     upstream,
     usage,
     webhooks,
@@ -39,6 +41,7 @@ def build() -> App:
         upstream,
         policy,
         teams,
+        tuning,
         keys,
         budgets,
         limits,
@@ -49,6 +52,7 @@ def build() -> App:
         usage,
         prices,
         webhooks,
+        datasets,
         db,
     )
     for module in modules:

@@ -21,24 +21,25 @@ async def page_of(
     asked: PageAsked,
     *,
     name: str = "id",
+    moment: str = "created_at",
     within: ColumnElement[bool] | None = None,
 ) -> tuple[list[Any], bool]:
     """The rows of a page of `query`, and whether more follow in the direction asked for.
 
-    table: has `created_at`, and the column `name` that cursors name. within: where the cursor's row is looked for, when
-    its name alone is not enough. A cursor whose row was deleted since still has its place, as its id says when it was
-    made. Raises InvalidRequest (400) for one that names nothing.
+    table: has the column `moment`, by which it is ordered, and the column `name` that cursors name. within: where the
+    cursor's row is looked for, when its name alone is not enough. A cursor whose row was deleted since still has its
+    place, as its id says when it was made. Raises InvalidRequest (400) for one that names nothing.
     """
     backwards = asked.after is None and asked.before is not None
     cursor = asked.before if backwards else asked.after
     descends = (asked.order == "desc") != backwards
-    at, key = table.c.created_at, table.c[name]
+    at, key = table.c[moment], table.c[name]
     if cursor is not None:
         row = select(at).where(key == cursor)
         row = row if within is None else row.where(within)
-        moment = await _moment(session, row, cursor, "before" if backwards else "after")
-        beyond = (at < moment, key < cursor) if descends else (at > moment, key > cursor)
-        query = query.where(or_(beyond[0], and_(at == moment, beyond[1])))
+        place = await _moment(session, row, cursor, "before" if backwards else "after")
+        beyond = (at < place, key < cursor) if descends else (at > place, key > cursor)
+        query = query.where(or_(beyond[0], and_(at == place, beyond[1])))
     query = query.order_by(at.desc() if descends else at, key.desc() if descends else key)
     rows = list(await session.execute(query.limit(asked.limit + 1)))
     has_more = len(rows) > asked.limit

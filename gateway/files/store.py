@@ -11,7 +11,7 @@ from gateway.core.page import Page, PageAsked
 from gateway.core.stored_file import StoredFile
 from gateway.db.engine import Database
 from gateway.db.paging import page_of
-from gateway.files.tables import FilePartRow, FileRow
+from gateway.files.tables import FileCopyRow, FilePartRow, FileRow
 
 PART_BYTES = 1024 * 1024
 # How ids of files begin that are kept here: a provider's look otherwise.
@@ -19,6 +19,7 @@ OUR_IDS = "file-sw"
 
 _FILES: Table = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _PARTS: Table = FilePartRow.__table__  # type: ignore[attr-defined]  # the same
+_COPIES: Table = FileCopyRow.__table__  # type: ignore[attr-defined]  # the same
 
 
 class FileStore:
@@ -31,10 +32,8 @@ class FileStore:
         self, team: str, filename: str, purpose: str, content: bytes, expires_seconds: int | None = None
     ) -> StoredFile:
         """Stores a file, whole or not at all, under a fresh id."""
-        identity = OUR_IDS + new_id("").removeprefix("_")
-        now = _made_at(identity)
-        ends = None if expires_seconds is None else now + expires_seconds
-        file = StoredFile(identity, team, filename, purpose, len(content), now, ends)
+        file = fresh_file(team, filename, purpose, len(content), expires_seconds)
+        identity = file.id
         async with self._database.session() as session:
             for number, start in enumerate(range(0, len(content), PART_BYTES)):
                 part = {"file_id": identity, "number": number, "data": content[start : start + PART_BYTES]}
@@ -46,6 +45,14 @@ class FileStore:
         """A file of any team, or None."""
         async with self._database.session() as session:
             row = (await session.execute(select(*_FILES.columns).where(_FILES.c.id == identity, _lives()))).first()
+        return None if row is None else StoredFile(*row)
+
+    async def named(self, team: str, purpose: str, filename: str) -> StoredFile | None:
+        """The team's newest file of that name and purpose, or None."""
+        mine = (_FILES.c.team == team, _FILES.c.purpose == purpose, _FILES.c.filename == filename, _lives())
+        query = select(*_FILES.columns).where(*mine).order_by(_FILES.c.created_at.desc()).limit(1)
+        async with self._database.session() as session:
+            row = (await session.execute(query)).first()
         return None if row is None else StoredFile(*row)
 
     async def several(self, identities: tuple[str, ...], team: str) -> dict[str, StoredFile]:
@@ -89,11 +96,42 @@ class FileStore:
             await session.execute(delete(_FILES).where(_FILES.c.id == identity))
             await session.execute(delete(_PARTS).where(_PARTS.c.file_id == identity))
 
+    async def copies(self, identity: str) -> dict[str, str]:
+        """The file's ids at upstreams, by their names."""
+        query = select(_COPIES.c.upstream, _COPIES.c.upstream_id).where(_COPIES.c.file_id == identity)
+        async with self._database.session() as session:
+            return {row[0]: row[1] for row in await session.execute(query)}
+
+    async def copied(self, identity: str, upstream: str, upstream_id: str | None) -> None:
+        """Remembers where the file lies at an upstream; None forgets it."""
+        here = (_COPIES.c.file_id == identity, _COPIES.c.upstream == upstream)
+        async with self._database.session() as session:
+            await session.execute(delete(_COPIES).where(*here))
+            if upstream_id is not None:
+                row = {"file_id": identity, "upstream": upstream, "upstream_id": upstream_id}
+                await session.execute(insert(_COPIES), row)
+
+    async def ours_at(self, upstream: str, upstream_ids: tuple[str, ...]) -> frozenset[str]:
+        """Those of an upstream's files that are copies of ours."""
+        query = select(_COPIES.c.upstream_id).where(
+            _COPIES.c.upstream == upstream, _COPIES.c.upstream_id.in_(upstream_ids)
+        )
+        async with self._database.session() as session:
+            return frozenset((await session.execute(query)).scalars())
+
     async def expired(self, now: float) -> list[StoredFile]:
         """Files whose time is over and whose bytes are still there."""
         async with self._database.session() as session:
             rows = await session.execute(select(*_FILES.columns).where(_FILES.c.expires_at <= now).limit(100))
             return [StoredFile(*row) for row in rows]
+
+
+def fresh_file(team: str, filename: str, purpose: str, size: int, expires_seconds: int | None = None) -> StoredFile:
+    """A file that is about to be stored, under a fresh id."""
+    identity = OUR_IDS + new_id("").removeprefix("_")
+    now = _made_at(identity)
+    ends = None if expires_seconds is None else now + expires_seconds
+    return StoredFile(identity, team, filename, purpose, size, now, ends)
 
 
 def _lives() -> ColumnElement[bool]:

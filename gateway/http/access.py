@@ -84,6 +84,16 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("GET", "/admin/knowledge/{collection}/search"): AUTHORS,
     ("GET", "/admin/knowledge/gaps"): READERS,
     ("GET", "/admin/knowledge/impact"): READERS,
+    ("GET", "/admin/lines"): READERS,
+    ("GET", "/admin/lines/{line}"): READERS,
+    ("GET", "/admin/lines/{line}/events"): READERS,
+    ("POST", "/admin/lines"): OWNERS,
+    ("POST", "/admin/lines/{line}/versions"): OWNERS,
+    ("GET", "/admin/lines/{line}/gate"): READERS,
+    ("POST", "/admin/lines/{line}/promote"): OWNERS,
+    ("POST", "/admin/lines/{line}/rollback"): OWNERS,
+    ("POST", "/admin/lines/{line}/canary"): OWNERS,
+    ("GET", "/admin/tuning/jobs"): TEAMS,
 }
 
 

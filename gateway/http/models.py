@@ -12,7 +12,7 @@ from gateway.core.errors import ModelNotFound, RouteNotFound
 from gateway.identity.keys import KeyRing
 from gateway.identity.permitted import names_model
 from gateway.pipeline import Pipeline
-from gateway.policy.catalogue import ANY, AUTO, COLLECTION, Catalogue
+from gateway.policy.catalogue import ANY, AUTO, COLLECTION, Catalogue, open_to
 from gateway.relay import Caller
 from gateway.upstream.faults import TransportError
 from gateway.upstream.port import Deadlines, Lease, Outgoing
@@ -110,11 +110,17 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
     created = int(time.time()) // 86400 * 86400
     models = [Model(id=AUTO, object="model", created=created, owned_by="switchyard")]
     for name, line in catalogue.models.lines.items():
+        if not open_to(line.teams, principal.team):
+            continue
         ends = line.versions[line.champion - 1].shutdown_date
         models.append(Model(name, "model", created, "switchyard", ends.isoformat() if ends is not None else None))
     permitted = [name for name in catalogue.knowledge.collections if catalogue.readable(name, principal.team)]
     models += [Model(COLLECTION + name, "model", created, "switchyard") for name in permitted]
-    named = {name: entry for name, entry in catalogue.models.models.items() if name != ANY}
+    named = {
+        name: entry
+        for name, entry in catalogue.models.models.items()
+        if name != ANY and open_to(entry.teams, principal.team)
+    }
     models += [Model(name, "model", created, entry.upstream) for name, entry in named.items()]
     for alias, target in catalogue.models.aliases.items():
         collection = target.removeprefix(COLLECTION)

@@ -21,6 +21,7 @@ from gateway.http.admin.router import admin_router
 from gateway.http.auth import Doors, callback, login, logout, me
 from gateway.http.health import Health, healthz, metrics, readyz
 from gateway.http.proxy import Proxy
+from gateway.tuned import Tuned
 from gateway.wire.errors import error_body
 
 log = logging.getLogger("gateway.http")
@@ -34,6 +35,7 @@ def make_litestar(
     money: Money,
     health: Health,
     beside: Beside,
+    tuned: Tuned,
     lifespan: Lifespan,
     *,
     serve_metrics: bool,
@@ -69,6 +71,7 @@ def make_litestar(
     application.state.doors = doors
     require_listed(application)
     application.state.beside = beside
+    application.state.tuned = tuned
     return application
 
 

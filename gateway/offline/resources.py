@@ -90,6 +90,8 @@ _ROUTES: tuple[Route, ...] = tuple(
         ),
         ("GET", r"/v1/fine_tuning/jobs/(?P<id>[^/]+)", lambda at, ask: at.tuning.job(ask.id)),
         ("POST", r"/v1/fine_tuning/jobs/(?P<id>[^/]+)/cancel", lambda at, ask: at.tuning.cancel(ask.id)),
+        ("POST", r"/v1/fine_tuning/jobs/(?P<id>[^/]+)/pause", lambda at, ask: at.tuning.pause(ask.id)),
+        ("POST", r"/v1/fine_tuning/jobs/(?P<id>[^/]+)/resume", lambda at, ask: at.tuning.resume(ask.id)),
         (
             "GET",
             r"/v1/fine_tuning/jobs/(?P<id>[^/]+)/events",

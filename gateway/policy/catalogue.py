@@ -4,6 +4,7 @@ A name that a caller may send is an upstream model, an alias, a line (`support-t
 `@champion`), the id of a tuned model, `kb/<collection>`, or `auto`, which only a rule can turn into a model.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 
@@ -143,10 +144,14 @@ class Catalogue:
                 "'auto' leaves the model to the policy, and no rule names one for this call.", param="model"
             )
         found = self.line_of(name)
+        if found is not None and not open_to(found[1].teams, team):
+            raise _no_model(name)
         if found is not None:
             return self._line(name, *found, today, team, depth)
         entry = self.models.models.get(name) or self.models.models.get(ANY)
         if entry is None or not name or name == ANY or name.startswith(COLLECTION):
+            raise _no_model(name)
+        if entry.teams and not open_to(entry.teams, team):
             raise _no_model(name)
         return Resolved(Arm(path="direct", upstream=entry.upstream, model=entry.id or name))
 
@@ -244,6 +249,11 @@ def _with_sources(arm: Arm, collections: tuple[str, ...], on_no_match: OnNoMatch
         collections=collections,
         on_no_match=on_no_match,
     )
+
+
+def open_to(teams: Sequence[str], team: str) -> bool:
+    """Whether a team may call what these may; nobody named is everybody, and "" asks for no team in particular."""
+    return not teams or not team or team in teams
 
 
 def _no_model(name: str) -> ModelNotFound:

@@ -9,6 +9,7 @@ from gateway.policy.knowledge_file import KnowledgeFile, UpstreamEmbedderEntry
 from gateway.policy.models_file import ModelsFile, SuccessorEntry
 from gateway.policy.routing_file import CanaryEntry, RoutingFile, RuleEntry, UseEntry, WayEntry, WeightedEntry, When
 from gateway.policy.salvage import Doubt
+from gateway.policy.tuning_file import TuningFile
 
 
 class Named:
@@ -183,3 +184,16 @@ def _unknown_model(name: str) -> str:
     if name == AUTO:
         return "'auto' is what callers say to leave the choice to this file; name the model here."
     return f"model {name!r} is not in models.yaml, and there is no '*'."
+
+
+def tuning_faults(file: TuningFile, document: Document, named: Named) -> Iterator[str]:
+    """Upstreams and trainers that tuning.yaml names and that are not there."""
+    for name, entry in file.trainers.items():
+        for key in ("upstream", "calls_upstream"):
+            upstream = getattr(entry, key, None)
+            if upstream is not None and not named.upstream(upstream):
+                yield document.fault(("trainers", name, key), f"upstream {upstream!r} is not in models.yaml.")
+    for number, rule in enumerate(file.jobs):
+        if rule.trainer not in file.trainers:
+            told = f"trainer {rule.trainer!r} is not defined under trainers."
+            yield document.fault(("jobs", number, "trainer"), told)

@@ -12,15 +12,17 @@ from gateway.policy.aliases import alias_faults
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.compile import compile_policy
 from gateway.policy.decide import Policy
-from gateway.policy.faults import Named, knowledge_faults, model_faults, rule_faults
+from gateway.policy.faults import Named, knowledge_faults, model_faults, rule_faults, tuning_faults
 from gateway.policy.knowledge_file import KnowledgeFile
 from gateway.policy.models_file import ModelsFile
+from gateway.policy.registry_file import REGISTRY, RegistryFile, with_registry
 from gateway.policy.routing_file import RoutingFile
 from gateway.policy.salvage import Read, read_file
 from gateway.policy.signals_file import BUILT_IN, SignalsFile
 from gateway.policy.teams_file import TeamsFile
+from gateway.policy.tuning_file import TuningFile
 
-FILES = ("routing.yaml", "models.yaml", "knowledge.yaml", "prices.yaml", "teams.yaml", "signals.yaml")
+FILES = ("routing.yaml", "models.yaml", "knowledge.yaml", "prices.yaml", "teams.yaml", "signals.yaml", "tuning.yaml")
 NEEDED = frozenset({"routing.yaml", "models.yaml"})
 _PLACE = re.compile(r"(.+?):(\d+):(\d+): ")
 
@@ -48,6 +50,7 @@ class Rulebook(Value, frozen=True):
     knowledge: KnowledgeFile
     teams: TeamsFile
     signals: SignalsFile
+    tuning: TuningFile = TuningFile()
 
 
 def read_texts(folder: Path) -> Texts:
@@ -100,12 +103,15 @@ def load(texts: Texts) -> Rulebook:
     teams = _read(texts, "teams.yaml", TeamsFile)
     signals = _read(texts, "signals.yaml", SignalsFile)
     routing = _read(texts, "routing.yaml", RoutingFile)
-    faults = [fault for file in (models, knowledge, teams, signals, routing) for fault in file.faults]
-    catalogue = Catalogue(models.file, knowledge.file)
+    tuning = _read(texts, "tuning.yaml", TuningFile)
+    faults = [fault for file in (models, knowledge, teams, signals, routing, tuning) for fault in file.faults]
+    registry = _read(texts, REGISTRY, RegistryFile)
+    catalogue = Catalogue(with_registry(models.file, registry.file), knowledge.file)
     named = Named(catalogue, models.doubt, knowledge.doubt)
     faults += model_faults(models.file, models.document, named)
     faults += alias_faults(models.file, models.document, named)
     faults += knowledge_faults(knowledge.file, knowledge.document, named)
+    faults += tuning_faults(tuning.file, tuning.document, named)
     embedder = signals.file.embedder
     if embedder is not None and not named.embedder(embedder):
         faults.append(signals.document.fault(("embedder",), f"embedder {embedder!r} is not in knowledge.yaml."))
@@ -115,7 +121,7 @@ def load(texts: Texts) -> Rulebook:
         raise BadConfiguration(in_order(faults))
     weights = signals.file.weights()
     policy = compile_policy(routing.file, routing.document, catalogue, weights, texts.hash)
-    return Rulebook(policy, models.file, knowledge.file, teams.file, signals.file)
+    return Rulebook(policy, catalogue.models, knowledge.file, teams.file, signals.file, tuning.file)
 
 
 def in_order(faults: Iterable[str]) -> list[str]:

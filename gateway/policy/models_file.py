@@ -89,10 +89,11 @@ class UpstreamEntry(Written):
 
 
 class ModelEntry(Written):
-    """A model name that callers may use. id: the name the upstream knows, when it differs."""
+    """A model name that callers may use. id: the name the upstream knows, when it differs. teams: who may; all."""
 
     upstream: str
     id: str | None = None
+    teams: list[str] = []
 
 
 class VersionEntry(Written):
@@ -125,11 +126,16 @@ class SuccessorEntry(Written):
 
 
 class LineEntry(Written):
-    """A stable public name over versions, counted from 1."""
+    """A stable public name over versions, counted from 1.
+
+    canary: the share of the champion's calls (0 to 1) that the challenger answers. teams: who may call it; all.
+    """
 
     versions: Annotated[list[VersionEntry], Field(min_length=1)]
     champion: Annotated[int, Field(ge=1)] = 1
     challenger: Annotated[int, Field(ge=1)] | None = None
+    canary: Annotated[float, Field(ge=0, le=1)] = 0.0
+    teams: list[str] = []
     successor: SuccessorEntry | None = None
 
     @model_validator(mode="after")

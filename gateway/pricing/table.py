@@ -41,6 +41,14 @@ class PriceTable:
         self._held[key] = found
         return found
 
+    def provider_rates(self, model: str, day: date, provider: str) -> Rates | None:
+        """The rates that prices.yaml gives for `model` at this provider by name; None where no entry names it."""
+        for name in price_names(model):
+            for price in self._entries.get((name, provider), ()):
+                if price.holds_on(day):
+                    return price.rates(OVERLAY_SOURCE)
+        return None
+
     def _from_overlay(self, model: str, day: date, provider: str | None) -> Rates | None:
         for name in price_names(model):
             for owner in (None,) if provider is None else (provider, None):

@@ -1,10 +1,13 @@
 """What a trainer takes and gives. One file each under `trainers/`; the jobs' engine knows no other way to train."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.values import Value
+from gateway.tuning.publishing import Asks
+from gateway.upstream.upstreams import Upstream
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -137,4 +140,36 @@ class Trainer(Protocol):
 
     async def result(self, reference: str, name: str) -> bytes:
         """A result file's bytes."""
+        ...
+
+
+class Means(Protocol):
+    """What a trainer is given to work with."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it may keep what it needs, a folder a job; shared by all processes of this machine."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Where secrets are looked for."""
+        ...
+
+    @property
+    def policies(self) -> Path:
+        """From where relative paths of tuning.yaml are meant."""
+        ...
+
+    @property
+    def asks(self) -> Asks:
+        """An HTTP client for what is no upstream."""
+        ...
+
+    def upstream(self, name: str) -> Upstream:
+        """The upstream of that name. Raises UpstreamFailed (502) when the policy has it no more."""
+        ...
+
+    async def copied(self, upstream: str, source: Source, purpose: str) -> str:
+        """The id of the file at that upstream, copied there when it is not yet. Raises TrainerRefused when refused."""
         ...

@@ -8,6 +8,8 @@ from gateway.upstream.port import Lease, Outgoing
 from gateway.upstream.upstreams import Upstream
 
 IDENTITY = (b"accept-encoding", b"identity")
+# Answers to the gateway's own questions; files come through `fetch`.
+LONGEST_ANSWER = 64 * 1024 * 1024
 
 
 async def fetch(upstream: Upstream, target: str) -> AsyncGenerator[bytes, None]:
@@ -27,3 +29,29 @@ async def fetch(upstream: Upstream, target: str) -> AsyncGenerator[bytes, None]:
             reply.abort()
     except TransportError as fault:
         raise UpstreamFailed(f"Upstream {upstream.name!r} cannot be asked ({type(fault).__name__}).") from None
+
+
+async def ask(
+    upstream: Upstream, method: str, target: str, body: bytes = b"", content_type: str = "application/json"
+) -> tuple[int, bytes]:
+    """Status and body of a request below the upstream's prefix, whatever it answers; the body whole.
+
+    Raises UpstreamFailed (502) for a reply that breaks off, is too long, or does not come.
+    """
+    kind = ((b"content-type", content_type.encode()),) if body else ()
+    outgoing = Outgoing(method, target.encode("ascii"), (*upstream.headers, IDENTITY, *kind), body)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        reply = await upstream.transport.send(upstream.origin, outgoing, upstream.deadlines, Lease())
+        try:
+            while chunk := await reply.read():
+                size += len(chunk)
+                if size > LONGEST_ANSWER:
+                    raise UpstreamFailed(f"Upstream {upstream.name!r} answered {method} {target} with too much.")
+                parts.append(chunk)
+        finally:
+            reply.abort()
+    except TransportError as fault:
+        raise UpstreamFailed(f"Upstream {upstream.name!r} cannot be asked ({type(fault).__name__}).") from None
+    return reply.status, b"".join(parts)

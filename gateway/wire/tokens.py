@@ -1,8 +1,10 @@
-"""Token counts by OpenAI's own vocabulary, offline."""
+"""Token counts by OpenAI's own vocabularies, offline."""
 
 import importlib
 from functools import cache
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
+
+EncodingName = Literal["o200k_base", "cl100k_base"]
 
 # Counting is linear, but a caller chooses the length: past this the rest is scaled from what was counted.
 MAX_COUNTED = 200_000
@@ -15,16 +17,19 @@ class Encoding(Protocol):
 
 
 @cache
-def _encoding() -> Encoding:
+def _encoding(name: EncodingName) -> Encoding:
     # Loaded on the first estimate and not before: it takes 140 MB and 0.2 s, and most processes never estimate.
-    return cast("Encoding", importlib.import_module("bpe_openai").get_encoding("o200k_base"))
+    return cast("Encoding", importlib.import_module("bpe_openai").get_encoding(name))
 
 
-def count_tokens(text: str) -> int:
-    """Tokens of `text` in o200k_base; past 200,000 characters an extrapolation."""
+def count_tokens(text: str, encoding: EncodingName = "o200k_base") -> int:
+    """Tokens of `text`; past 200,000 characters an extrapolation."""
     if not text:
         return 0
+    encode = _encoding(encoding).encode_ordinary
+    if len(text) <= PIECE:
+        return len(encode(text))
     head = text[:MAX_COUNTED]
     pieces = (head[at : at + PIECE] for at in range(0, len(head), PIECE))
-    counted = sum(len(_encoding().encode_ordinary(piece)) for piece in pieces)
+    counted = sum(len(encode(piece)) for piece in pieces)
     return counted if len(head) == len(text) else -(-counted * len(text) // len(head))

@@ -39,8 +39,10 @@ def client_of(gateway: RunningGateway, team: str) -> openai.OpenAI:
     return made
 
 
-def start_training(client: openai.OpenAI, lines: int = 20) -> Any:
-    file = client.files.create(file=("training.jsonl", LINE * lines), purpose="fine-tune")
+def start_training(provider: OfflineServer, client: openai.OpenAI, lines: int = 20) -> Any:
+    """Of a file that is the provider's own, so the job is too; jobs of files kept here: test_fine_tuning.py."""
+    with openai.OpenAI(base_url=provider.base_url, api_key=UPSTREAM_KEY) as direct:
+        file = direct.files.create(file=("training.jsonl", LINE * lines), purpose="fine-tune")
     return client.fine_tuning.jobs.create(model=MODEL, training_file=file.id, suffix="tone")
 
 
@@ -74,10 +76,10 @@ def rows(gateway: RunningGateway, job: str, seconds: float = 20) -> list[dict[st
     return until(look, seconds, what=f"the rows of {job}")
 
 
-def test_a_training_is_one_row_with_what_the_provider_trained(trained: RunningGateway) -> None:
+def test_a_training_is_one_row_with_what_the_provider_trained(trained: RunningGateway, provider: OfflineServer) -> None:
     """Nobody asks for it through the gateway: it is polled."""
     client = client_of(trained, "trainers")
-    job = start_training(client)
+    job = start_training(provider, client)
     (row,) = rows(trained, job.id)
     told = client.fine_tuning.jobs.retrieve(job.id)
     assert told.trained_tokens is not None
@@ -92,9 +94,9 @@ def test_a_training_is_one_row_with_what_the_provider_trained(trained: RunningGa
     assert trained.counted("gateway_tokens_total", team="trainers", kind="training") == told.trained_tokens
 
 
-def test_asking_again_and_starting_again_book_nothing_more(trained: RunningGateway) -> None:
+def test_asking_again_and_starting_again_book_nothing_more(trained: RunningGateway, provider: OfflineServer) -> None:
     client = client_of(trained, "patient")
-    job = start_training(client)
+    job = start_training(provider, client)
     for _ in range(40):
         client.fine_tuning.jobs.retrieve(job.id)
         client.fine_tuning.jobs.list()
@@ -105,15 +107,15 @@ def test_asking_again_and_starting_again_book_nothing_more(trained: RunningGatew
     trained.terminate()
     trained.start()
     client.fine_tuning.jobs.list()
-    other = start_training(client)
+    other = start_training(provider, client)
     rows(trained, other.id)
     assert len(trained.rows("team = 'patient' AND endpoint = 'training'")) == 2
 
 
-def test_a_reply_in_passing_says_that_a_job_has_ended(trained: RunningGateway) -> None:
+def test_a_reply_in_passing_says_that_a_job_has_ended(trained: RunningGateway, provider: OfflineServer) -> None:
     """A cancelled one: what it trained is not told, so neither its tokens nor its cost are known; they are not 0."""
     client = client_of(trained, "hesitant")
-    job = start_training(client)
+    job = start_training(provider, client)
     until(lambda: watched(trained, job.id), what="the watch")
     client.fine_tuning.jobs.cancel(job.id)
     (row,) = rows(trained, job.id, 5)
@@ -121,8 +123,8 @@ def test_a_reply_in_passing_says_that_a_job_has_ended(trained: RunningGateway) -
     assert (row["input_tokens"], row["cost_nano_usd"]) == (None, None)
 
 
-def test_a_job_that_fails_is_one_row(trained: RunningGateway) -> None:
-    job = start_training(client_of(trained, "careless"), lines=2)
+def test_a_job_that_fails_is_one_row(trained: RunningGateway, provider: OfflineServer) -> None:
+    job = start_training(provider, client_of(trained, "careless"), lines=2)
     (row,) = rows(trained, job.id)
     assert (row["outcome"], row["cost_nano_usd"]) == ("upstream_error", None)
 
@@ -161,7 +163,7 @@ def test_a_job_noted_before_a_kill_is_booked_after_it(tmp_path: Path, provider: 
         client = gateway.client("unlucky")
         jobs = []
         for _ in range(3):
-            jobs.append(start_training(client).id)
+            jobs.append(start_training(provider, client).id)
             gateway.kill()
             gateway.start()
         found = [row for job in jobs for row in rows(gateway, job)]
@@ -171,7 +173,7 @@ def test_a_job_noted_before_a_kill_is_booked_after_it(tmp_path: Path, provider: 
 
 
 def test_an_upstream_that_is_away_is_asked_until_it_answers(trained: RunningGateway, provider: OfflineServer) -> None:
-    job = start_training(client_of(trained, "waiting"))
+    job = start_training(provider, client_of(trained, "waiting"))
     provider.lay(times=2, path=f"/v1/fine_tuning/jobs/{job.id}", status=503)
     (row,) = rows(trained, job.id)
     assert row["outcome"] == "ok"

@@ -13,6 +13,8 @@ from gateway.http.admin.knowledge import (
     search_knowledge,
     sync_knowledge,
 )
+from gateway.http.admin.line_changes import add_version, create_line, promote_line, rollback_line, set_canary
+from gateway.http.admin.lines import line_events, line_gate, list_lines, list_tuning_jobs, show_line
 from gateway.http.admin.members import add_member, list_members, remove_member
 from gateway.http.admin.money import (
     adjust_usage,
@@ -73,6 +75,16 @@ admin_router = Router(
         list_knowledge,
         sync_knowledge,
         search_knowledge,
+        list_lines,
+        show_line,
+        line_events,
+        create_line,
+        add_version,
+        line_gate,
+        promote_line,
+        rollback_line,
+        set_canary,
+        list_tuning_jobs,
     ],
     tags=["admin"],
 )

@@ -15,8 +15,10 @@ from gateway.http.local.replies import Json, deleted, file_object, listed
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 
 # What is looked up here; files of other purposes are the input of a provider's jobs, and are kept there.
-OURS = frozenset({"assistants", "user_data"})
-PURPOSES = OURS | {"batch", "fine-tune", "vision", "evals"}
+OURS = frozenset({"assistants", "user_data", "fine-tune", "evals"})
+# What only jobs here write is read back from here too.
+WRITTEN = frozenset({"fine-tune-results"})
+PURPOSES = OURS | {"batch", "vision"}
 MOST_FILES = 10_000
 # The path of what is passed on; a key that may not take it sees none of a provider's files.
 PASSED_ON = "passthrough"
@@ -50,7 +52,7 @@ class Files:
             raise InvalidRequest("The form has no field 'file' with a file in it.", param="file")
         if not file.content:
             raise InvalidRequest("The file is empty.", param="file")
-        stored = await self.store.add(principal.team, _plain_name(file.filename), purpose, file.content, _expires(form))
+        stored = await self.store.add(principal.team, plain_name(file.filename), purpose, file.content, _expires(form))
         return file_object(stored)
 
     async def page(self, inbound: Inbound, principal: Principal) -> Json | None:
@@ -62,7 +64,7 @@ class Files:
         purpose = query.get("purpose") or None
         asked = page_asked(query, most=MOST_FILES, otherwise=MOST_FILES)
         passes_on = not principal.allowed_paths or PASSED_ON in principal.allowed_paths
-        if purpose is not None and purpose in PURPOSES - OURS:
+        if purpose is not None and purpose not in OURS | WRITTEN:
             return None
         if purpose is None and passes_on and asked.after is not None and not asked.after.startswith(OUR_IDS):
             return None
@@ -124,7 +126,7 @@ def _expires(form: dict[str, FormField]) -> int | None:
     return number
 
 
-def _plain_name(written: str) -> str:
-    """The last part of a path, as some browsers send one, without what no database takes."""
+def plain_name(written: str) -> str:
+    """A file's name as it is kept: the last part of a path, as some browsers send one, without NUL."""
     name = written.replace("\\", "/").rpartition("/")[2].replace("\0", "").strip()
     return name[-MOST_NAME_CHARACTERS:] or "upload"

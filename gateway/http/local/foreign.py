@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.core.errors import UpstreamFailed
 from gateway.core.page import PageAsked
+from gateway.files.store import FileStore
 from gateway.http.local.replies import Json
 from gateway.upstream.asking import fetch
 from gateway.upstream.upstreams import Upstreams
@@ -28,9 +29,10 @@ _listed = msgspec.json.Decoder(_Listed)
 class ForeignFiles:
     """Asks the upstream that calls go to which name no model."""
 
-    def __init__(self, default_upstream: Callable[[], str], upstreams: Upstreams) -> None:
+    def __init__(self, default_upstream: Callable[[], str], upstreams: Upstreams, files: FileStore) -> None:
         self._default_upstream = default_upstream
         self._upstreams = upstreams
+        self._files = files
 
     async def page(self, asked: PageAsked) -> tuple[list[Json], bool]:
         """The first files of the provider's list and whether it has more; none of one that keeps none."""
@@ -47,4 +49,7 @@ class ForeignFiles:
         except (UpstreamFailed, TimeoutError, msgspec.DecodeError, RecursionError):
             # Many servers that speak OpenAI keep no files; a list of ours is not to fail for that.
             return [], False
-        return found.data[: asked.limit], found.has_more or len(found.data) > asked.limit
+        # Copies of files of ours, made for jobs there, are listed under the ids that they have here.
+        ours = await self._files.ours_at(name, tuple(str(file.get("id")) for file in found.data))
+        rest = [file for file in found.data if file.get("id") not in ours]
+        return rest[: asked.limit], found.has_more or len(rest) > asked.limit

@@ -1,6 +1,6 @@
 """Which request of the local surface is whose, and answering it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -10,20 +10,32 @@ from gateway.core.errors import InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.core.stored_file import StoredFile
 from gateway.db.away import told_when_away
 from gateway.http.local.files import Files, no_file
+from gateway.http.local.fine_tuning import FineTuning, require_tuning
 from gateway.http.local.replies import Json, file_object, store_object
 from gateway.http.local.search import Search
 from gateway.http.local.store_files import FilesInside
-from gateway.http.local.vector_stores import Stores, require_path
+from gateway.http.local.uploads import UploadParts
+from gateway.http.local.vector_stores import Stores, require_files, require_path
 from gateway.identity.keys import KeyRing
 from gateway.knowledge.vector_stores.values import VectorStore
 from gateway.relay import Caller
 
 # Requests below these are looked at here first.
-PREFIXES = ("/v1/files", "/v1/vector_stores")
-KEPT = "files and vector stores"
+PREFIXES = (
+    "/v1/files",
+    "/v1/vector_stores",
+    "/v1/uploads",
+    "/v1/fine_tuning",
+    "/v1/models/ft:",
+    "/v1/evals",
+)
+FIRST = frozenset({"files", "vector_stores", "uploads", "fine_tuning", "models"})
+KEPT = "files, jobs and vector stores"
 # The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
 POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})
+# What answers for the rest of a path below its first part: the reply, or None for what is not ours.
+Also = Callable[[list[str], Inbound, Principal], Awaitable[Json | None]]
 
 
 class Local:
@@ -33,35 +45,70 @@ class Local:
     another team does not exist, here or there.
     """
 
-    def __init__(self, keys: KeyRing, clock: Clock, files: Files, stores: Stores, search: Search) -> None:
+    def __init__(
+        self,
+        keys: KeyRing,
+        clock: Clock,
+        files: Files,
+        stores: Stores,
+        search: Search,
+        uploads: UploadParts,
+        fine_tuning: FineTuning,
+    ) -> None:
         self._keys = keys
         self._clock = clock
         self._files = files
         self._stores = stores
         self._inside = FilesInside(stores)
         self._search = search
+        self._uploads = uploads
+        self._fine_tuning = fine_tuning
+        # By the first part of their paths; who builds the process puts them in.
+        self.also: dict[str, Also] = {}
 
     async def serve(self, inbound: Inbound, caller: Caller) -> bool:
         """Answers through `caller`; False for what is not ours. Raises GatewayError for what the caller is told."""
         first, *rest = inbound.path.removeprefix("/v1/").split("/")
-        if first not in {"files", "vector_stores"} or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
+        # Graders stand below the jobs' path and are no jobs.
+        also = self.also.get("graders" if (first, rest[:1]) == ("fine_tuning", ["alpha"]) else first)
+        if (first not in FIRST and also is None) or "" in rest or not inbound.raw_path.startswith(b"/v1/"):
             return False
         principal = self._keys.principal(inbound, self._clock.wall())
         if "\0" in inbound.path or b"%00" in inbound.query:
             raise InvalidRequest("An address has no NUL in it; nothing here is named so.")
         if inbound.method not in METHODS:
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}.")
-        require_path(principal)
+        if also is not None:
+            with told_when_away(KEPT):
+                told = await also(rest, inbound, principal)
+            return told is not None and await _whole(caller, inbound, told)
         with told_when_away(KEPT):
             return await self._answered(first, rest, inbound, principal, caller)
 
     async def _answered(
         self, first: str, rest: list[str], inbound: Inbound, principal: Principal, caller: Caller
     ) -> bool:
-        if first == "files":
+        told: Json | None
+        if first == "models":
+            told = await self._of_model("/".join(rest), inbound, principal)
+        elif first == "fine_tuning":
+            told = await self._fine_tuning.answer(rest, inbound, principal)
+        elif first == "uploads":
+            require_files(principal)
+            told = await self._uploads.answer(rest, inbound, principal)
+        elif first == "files":
+            require_files(principal)
             return await self._serve_files(rest, inbound, principal, caller)
-        told = await self._of_stores(rest, inbound, principal)
+        else:
+            require_path(principal)
+            told = await self._of_stores(rest, inbound, principal)
         return told is not None and await _whole(caller, inbound, told)
+
+    async def _of_model(self, name: str, inbound: Inbound, principal: Principal) -> Json | None:
+        if inbound.method != "DELETE":
+            return None
+        require_tuning(principal)
+        return await self._fine_tuning.delete_model(name, principal)
 
     async def _serve_files(self, rest: list[str], inbound: Inbound, principal: Principal, caller: Caller) -> bool:
         told: Json | None

@@ -212,6 +212,13 @@ def require_path(principal: Principal) -> None:
     raise NotPermitted(f"This key {told}; files and vector stores need {PATH!r} among its paths.")
 
 
+def require_files(principal: Principal) -> None:
+    """Raises NotPermitted (403) for a key that may neither have documents searched nor models tuned."""
+    if "fine_tuned" in principal.allowed_paths or "passthrough" in principal.allowed_paths:
+        return
+    require_path(principal)
+
+
 def no_store(identity: str) -> NotFound:
     """A store that does not exist, or not for this team: the two look alike."""
     return NotFound(f"No vector store found with id {identity!r}.", param="vector_store_id")

@@ -136,9 +136,7 @@ def training_event(job: Job, told: Told, at: float, prices: PriceTable) -> Usage
     What it does not say is not known: its tokens and its cost are None then, and not 0.
     """
     model = told.fine_tuned_model or told.model or job.model
-    day = utc_day(at)
-    # A training rate stands with the tuned model, whose base is what the request named.
-    rates = prices.rates(model if model.startswith("ft:") else f"ft:{model}", day) or prices.rates(model, day)
+    rates = training_rates(prices, model, at)
     tokens = told.trained_tokens
     cost = training_cost(rates, tokens) if rates is not None and tokens is not None else None
     status: CostStatus = "unpriced" if cost is None else "priced"
@@ -150,6 +148,12 @@ def training_event(job: Job, told: Told, at: float, prices: PriceTable) -> Usage
     return _event(
         job, job.id, TRAINING, model, OUTCOMES.get(told.status, "upstream_error"), at, usage, cost, status, source
     )
+
+
+def training_rates(prices: PriceTable, model: str, at: float) -> Rates | None:
+    """What training costs: the rate stands with the tuned model, whose base is what the request named."""
+    day = utc_day(at)
+    return prices.rates(model if model.startswith("ft:") else f"ft:{model}", day) or prices.rates(model, day)
 
 
 def _by_the_hour(rates: Rates, told: Told) -> int | None:

@@ -15,6 +15,7 @@ from gateway.core.call import Call, Principal
 from gateway.core.errors import GatewayError
 from gateway.core.event import UsageEvent
 from gateway.ledger.entry import Ledger
+from gateway.ledger.jobs.booking import book_job
 from gateway.ledger.jobs.reading import (
     KINDS,
     Tally,
@@ -26,7 +27,6 @@ from gateway.ledger.jobs.reading import (
     unknown_event,
 )
 from gateway.ledger.jobs.store import Job, JobStore
-from gateway.ledger.records import Final
 from gateway.upstream.asking import fetch
 from gateway.upstream.upstreams import Upstream, Upstreams
 
@@ -173,15 +173,7 @@ class JobWatch:
         return [training_event(job, told, at, self._ledger.prices)]
 
     async def _book(self, job: Job, events: list[UsageEvent]) -> None:
-        """Into the journal, without an await; after a kill here the same rows come again, and change nothing."""
-        metadata = tuple(sorted(msgspec.json.decode(job.metadata, type=dict[str, str]).items()))
-        owner = Principal(job.team, job.key_id, "", organisation=job.organisation)
-        for told in events:
-            meters = self._ledger.budgets.meters(owner, metadata, told.at)
-            event = msgspec.structs.replace(told, metadata=metadata, pools=tuple([meter.pool for meter in meters]))
-            self._ledger.journal.finish(Final(event))
-            self._ledger.book(event)
-            self._ledger.budgets.charge(meters, event.cost_nano_usd or 0)
+        book_job(self._ledger, job, events)
         self._booked.add(job.id)
         await self._store.booked(job)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from gateway.core.errors import NotFound
-from gateway.tuning.contract import Plan, Progress, Source
+from gateway.policy.tuning_file import LocalTrainerEntry
+from gateway.tuning.contract import Means, Plan, Progress, Source
 from gateway.tuning.worker.attempts import forgive, is_due, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder, locked
 from gateway.tuning.worker.job import ENDED, BaseModel
 from gateway.tuning.worker.needs import LIBRARIES, missing_libraries
-from gateway.tuning.worker.placing import Placing, Publishes, on_disk, published
+from gateway.tuning.worker.placing import Placing, Publishes, base_models, on_disk, published
 from gateway.tuning.worker.processes import end_process, note_process, running_process, start_worker
 
 CANCEL_SECONDS = 30.0
@@ -175,7 +176,13 @@ class LocalTrainer:
         return self._lacks
 
 
-TRAINER = LocalTrainer
+def local_trainer(entry: LocalTrainerEntry, means: Means) -> LocalTrainer:
+    """The trainer that an entry of tuning.yaml means."""
+    models = base_models(entry.models, means.policies)
+    return LocalTrainer(means.folder, models, at_once=entry.at_once, python=entry.python)
+
+
+TRAINER = local_trainer
 
 
 def _process_file(folder: Folder) -> Path:

@@ -15,12 +15,14 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from gateway.core.errors import NotFound, UpstreamFailed
+from gateway.core.settings import secret
 from gateway.core.values import Value
-from gateway.tuning.contract import Plan, Progress, Source
+from gateway.policy.tuning_file import RayTrainerEntry
+from gateway.tuning.contract import Means, Plan, Progress, Source
 from gateway.tuning.worker.attempts import forgive, is_due, last_attempt, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder
 from gateway.tuning.worker.job import ENDED, BaseModel
-from gateway.tuning.worker.placing import Placing, Publishes, on_disk, published
+from gateway.tuning.worker.placing import Placing, Publishes, base_models, on_disk, published
 
 _AT_IT = frozenset({"PENDING", "RUNNING"})
 
@@ -190,7 +192,14 @@ class RayTrainer:
             raise _refused(status, body)
 
 
-TRAINER = RayTrainer
+def ray_trainer(entry: RayTrainerEntry, means: Means) -> RayTrainer:
+    """The trainer that an entry of tuning.yaml means."""
+    token = secret(entry.token, means.environment)
+    cluster = Cluster(entry.address, entry.seen_as, entry.python, entry.gpus, entry.cpus, token)
+    return RayTrainer(cluster, Path(entry.folder), base_models(entry.models, means.policies), means.asks)
+
+
+TRAINER = ray_trainer
 
 
 def _submission_id(job_id: str, number: int) -> str:

@@ -7,7 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from gateway.core.errors import UpstreamFailed
+from gateway.policy.tuning_file import BaseModelEntry
 from gateway.tuning.contract import Plan, Progress, Source, TrainerRefused
 from gateway.tuning.worker.folder import Folder, read_published
 from gateway.tuning.worker.hyperparameters import hyperparameter_faults
@@ -91,6 +94,15 @@ async def published(progress: Progress, publishes: Publishes | None) -> None:
     """Has a finished model published, where somebody is to be told. Raises UpstreamFailed while it is not."""
     if publishes is not None and progress.status == "succeeded" and progress.tuned_model is not None:
         await publishes(progress.tuned_model)
+
+
+def base_models(entries: Mapping[str, BaseModelEntry], policies: Path) -> dict[str, BaseModel]:
+    """The base models of tuning.yaml; a relative path is meant from the policies folder."""
+    found = {}
+    for name, entry in entries.items():
+        written = entry.model_dump(exclude_none=True) | {"path": str((policies / entry.path).resolve())}
+        found[name] = msgspec.convert(written, BaseModel)
+    return found
 
 
 @contextlib.contextmanager

@@ -1,0 +1,148 @@
+"""Fine-tuning of one process: the jobs' engine, and the registry of tuned models and lines as policies take it."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.adapter_servers import AdapterServers
+from gateway.core.settings import Settings
+from gateway.db.engine import Database
+from gateway.files.store import FileStore
+from gateway.ledger.entry import Ledger
+from gateway.ledger.webhooks.store import WebhookStore
+from gateway.policy.load import Rulebook
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
+from gateway.registry import Registry
+from gateway.training import Training
+from gateway.tuning.jobs.checking import check
+from gateway.tuning.jobs.engine import Engine
+from gateway.tuning.jobs.models.store import TunedModels
+from gateway.tuning.jobs.store import TuningJobs
+from gateway.tuning.lines.store import Lines
+from gateway.tuning.lines.values import Line, Version
+from gateway.upstream.fetch import Fetcher
+from gateway.upstream.upstreams import Upstreams
+
+LOOK_SECONDS = 0.3
+Json = dict[str, Any]
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger("gateway.tuning")
+
+
+class Tuned:
+    """registry: what the policy is to be loaded with, as the database has it; kept on disk for a start without one."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        upstreams: Upstreams,
+        rulebook: Callable[[], Rulebook],
+        settings: Settings,
+        environment: Mapping[str, str],
+    ) -> None:
+        data = settings.data
+        self._fetcher = Fetcher()
+        self.files = FileStore(database)
+        self.jobs = TuningJobs(database)
+        self.models = TunedModels(database)
+        self.lines = Lines(database)
+        webhooks = WebhookStore(database)
+        around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
+        self.training = Training(*around, environment, self._fetcher, check)
+        self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
+        self.training.changed = self.lines.touch
+        self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
+        self._engine = Engine(self.jobs, self.training, ledger.clock)
+        self._kept = data / KEPT
+        self._line_files = data / LINE_FILES
+        self._seen = -1
+        self.registry = kept_registry(data)
+
+    def works(self, *, serves: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. serves: whether this process runs servers of adapters."""
+        works = (("tuning", self._engine.run), ("registry", self._watch))
+        return (*works, ("adapters", self._servers.run)) if serves else works
+
+    async def close(self) -> None:
+        """Closes connections."""
+        await self._fetcher.close()
+
+    async def load(self) -> None:
+        """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""
+        number = await self.lines.change_number()
+        if number == self._seen:
+            return
+        lines, models = await self.lines.all(), await self.models.allowed()
+        tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
+        written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
+        empty = not tuned and not lines
+        text = b"" if empty else msgspec.json.encode(written, order="sorted")
+        for line, versions in lines:
+            await self._export(line, versions)
+        if text != self.registry:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._kept.with_suffix(f".{os.getpid()}.partial")
+            partial.write_bytes(text)
+            partial.replace(self._kept)
+        self.registry = text
+        self._seen = number
+
+    async def _export(self, line: Line, versions: list[Version]) -> None:
+        """Puts the training files of a line's champion and challenger where rules that ask `task:` read them."""
+        for version in versions:
+            if version.number not in {line.champion, line.challenger} or not version.training_file.startswith(
+                OUR_FILES
+            ):
+                continue
+            path = self._line_files / f"{version.training_file}.jsonl"
+            stored = None if path.exists() else await self.files.find(version.training_file)
+            if stored is None:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            with partial.open("wb") as file:
+                async for part in self.files.parts(stored.id):
+                    await asyncio.to_thread(file.write, part)
+            partial.replace(path)
+
+    async def _watch(self) -> None:
+        while True:
+            await self.load()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def kept_registry(data: Path) -> bytes:
+    """The registry as it was when it was last read; b"" when it never was."""
+    kept = data / KEPT
+    return kept.read_bytes() if kept.is_file() else b""
+
+
+def line_entry(line: Line, versions: list[Version]) -> Json:
+    """A line as models.yaml would have it."""
+    entry: Json = {
+        "versions": [_version_entry(version) for version in versions],
+        "champion": line.champion,
+        "canary": line.canary,
+        "teams": msgspec.json.decode(line.teams),
+    }
+    if line.challenger is not None:
+        entry["challenger"] = line.challenger
+    if line.successor is not None:
+        entry["successor"] = msgspec.json.decode(line.successor)
+    return entry
+
+
+def _version_entry(version: Version) -> Json:
+    entry: Json = {"id": version.model, "upstream": version.upstream, "base": version.base}
+    if version.shutdown_date is not None:
+        entry["shutdown_date"] = version.shutdown_date
+    if version.training_file:
+        entry["training_file"] = version.training_file
+    return entry

@@ -1,0 +1,1 @@
+"""One file for each form that exchanges are read from."""

@@ -1,0 +1,1 @@
+"""Runs of evals, in the database."""

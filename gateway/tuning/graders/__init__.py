@@ -1,0 +1,1 @@
+"""Graders: OpenAI's JSON, one file each, run here."""

@@ -1,0 +1,1 @@
+"""Models that jobs made, and who may call them."""

@@ -1,0 +1,280 @@
+"""OpenAI's fine-tuning API, at OpenAI and wherever else it is spoken. The bundled offline upstream speaks it too."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from gateway.core.errors import NotSupported, UpstreamFailed
+from gateway.policy.tuning_file import HostedTrainerEntry
+from gateway.tuning.contract import (
+    Happened,
+    Means,
+    Numbers,
+    Parameters,
+    Plan,
+    Progress,
+    Saved,
+    Source,
+    Status,
+    TrainerRefused,
+)
+from gateway.upstream.asking import ask, fetch
+
+JOBS = "/fine_tuning/jobs"
+# Under which key of a job's metadata our id stands at the provider: by it a job is found again that was begun in
+# the moment before a crash.
+MARK = "switchyard_job"
+PAGE = 100
+MOST_METADATA = 16
+MOST_KNOWN = 1_000
+# Metadata and hyperparameters have other limits elsewhere, but every provider of this API says so with a 4xx.
+REFUSALS = range(400, 500)
+AGAIN = frozenset({401, 403, 408, 409, 425, 429})
+STATUSES: dict[str, Status] = {
+    "validating_files": "queued",
+    "queued": "queued",
+    "running": "running",
+    "paused": "paused",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    code: str | None = None
+    param: str | None = None
+
+
+class _Refused(msgspec.Struct):
+    error: _Error = msgspec.field(default_factory=_Error)
+
+
+class _Job(msgspec.Struct):
+    id: str = ""
+    status: str = ""
+    error: _Error | None = None
+    fine_tuned_model: str | None = None
+    trained_tokens: int | None = None
+    finished_at: float | None = None
+    estimated_finish: float | None = None
+    hyperparameters: dict[str, Any] | None = None
+    method: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
+    result_files: list[str] = []
+
+
+class _Event(msgspec.Struct):
+    id: str
+    created_at: float = 0.0
+    level: str = "info"
+    message: str = ""
+    type: str | None = "message"
+    data: Any = None
+
+
+class _Point(msgspec.Struct):
+    id: str
+    created_at: float = 0.0
+    step_number: int = 0
+    fine_tuned_model_checkpoint: str = ""
+    metrics: dict[str, Any] = {}
+
+
+class _Page(msgspec.Struct):
+    data: list[msgspec.Raw] = []
+    has_more: bool = False
+
+
+class OpenaiApi:
+    """Jobs at an upstream. A job's reference is its id there."""
+
+    kind: ClassVar[str] = "openai_api"
+
+    def __init__(self, entry: HostedTrainerEntry, means: Means) -> None:
+        self._entry = entry
+        self._means = means
+        # How many events a job had when it was last read, and the last one: only what follows is asked for.
+        self._known: dict[str, tuple[int, str]] = {}
+
+    def faults(self, plan: Plan) -> list[str]:
+        """None: what a provider trains it says itself."""
+        del plan
+        return []
+
+    async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
+        """See Trainer. Looks first whether a job with our mark is there already."""
+        found = await self._begun(plan.job_id)
+        if found is not None:
+            return found
+        body = self.body(plan)
+        body["training_file"] = await self._means.copied(self._entry.upstream, training, "fine-tune")
+        if validation is not None:
+            body["validation_file"] = await self._means.copied(self._entry.upstream, validation, "fine-tune")
+        job: _Job = _read(await self._ask("POST", JOBS, msgspec.json.encode(body)), _Job)
+        return job.id
+
+    def body(self, plan: Plan) -> dict[str, Any]:
+        """The request for a job, but for its files."""
+        options: dict[str, Any] = {"hyperparameters": dict(plan.hyperparameters)}
+        if plan.grader:
+            options["grader"] = msgspec.Raw(plan.grader.encode())
+        body: dict[str, Any] = {
+            "model": plan.model,
+            "seed": plan.seed,
+            "method": {"type": plan.method, plan.method: options},
+            "metadata": dict([*plan.metadata[: MOST_METADATA - 1], (MARK, plan.job_id)]),
+        }
+        if plan.suffix:
+            body["suffix"] = plan.suffix
+        if plan.integrations != "[]":
+            body["integrations"] = msgspec.Raw(plan.integrations.encode())
+        return body
+
+    async def watch(self, reference: str, since: int) -> Progress:
+        """See Trainer. The job is read before its events, so an end never comes without what led to it."""
+        here = f"{JOBS}/{quote(reference, safe='')}"
+        job = _read(await self._ask("GET", here), _Job)
+        if job.status not in STATUSES:
+            raise UpstreamFailed(f"Upstream {self._entry.upstream!r} says {job.status!r} of job {reference!r}.")
+        events = await self._events(reference, since)
+        points = [_read(raw, _Point) async for raw in self._items(f"{here}/checkpoints", lambda _: False)]
+        error = job.error
+        told = None if error is None or not (error.code or error.message) else error
+        return Progress(
+            status=STATUSES[job.status],
+            events=tuple(events),
+            checkpoints=tuple([_saved(number, point) for number, point in enumerate(reversed(points))]),
+            tuned_model=job.fine_tuned_model,
+            trained_tokens=job.trained_tokens,
+            hyperparameters=_resolved(job),
+            error=None if told is None else (told.code or "training_failed", told.message, told.param),
+            finished_at=job.finished_at,
+            estimated_finish=job.estimated_finish,
+            results=tuple(job.result_files),
+        )
+
+    async def cancel(self, reference: str) -> None:
+        """See Trainer."""
+        await self._told(reference, "cancel")
+
+    async def pause(self, reference: str) -> None:
+        """See Trainer."""
+        await self._told(reference, "pause")
+
+    async def resume(self, reference: str) -> None:
+        """See Trainer."""
+        await self._told(reference, "resume")
+
+    async def result(self, reference: str, name: str) -> bytes:
+        """See Trainer."""
+        del reference
+        upstream = self._means.upstream(self._entry.upstream)
+        return b"".join([part async for part in fetch(upstream, f"/files/{quote(name, safe='')}/content")])
+
+    async def _told(self, reference: str, verb: str) -> None:
+        """Raises NotSupported where the provider refuses: a job that has ended, or a verb it does not know."""
+        try:
+            await self._ask("POST", f"{JOBS}/{quote(reference, safe='')}/{verb}")
+        except TrainerRefused as refusal:
+            raise NotSupported(f"The trainer did not {verb} the job: {refusal.message}") from None
+
+    async def _begun(self, job_id: str) -> str | None:
+        query = urlencode({"limit": PAGE, f"metadata[{MARK}]": job_id})
+        jobs = _read(await self._ask("GET", f"{JOBS}?{query}"), _Page)
+        # Not everybody who speaks this API knows the filter, so what comes is looked at.
+        for raw in jobs.data:
+            job: _Job = _read(raw, _Job)
+            if (job.metadata or {}).get(MARK) == job_id:
+                return job.id
+        return None
+
+    async def _events(self, reference: str, since: int) -> list[Happened]:
+        """Events from number `since` on, oldest first. Numbers count from the oldest, so all must be seen once."""
+        count, last = self._known.get(reference, (0, ""))
+        if count > since:
+            count, last = 0, ""
+        here = f"{JOBS}/{quote(reference, safe='')}/events"
+        read = [_read(raw, _Event) async for raw in self._items(here, lambda raw: _read(raw, _Event).id == last)]
+        fresh = [event for event in reversed(read) if event.id != last]
+        numbered = [_happened(count + place, event) for place, event in enumerate(fresh)]
+        if fresh:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[reference] = (count + len(fresh), fresh[-1].id)
+        return [event for event in numbered if event.number >= since]
+
+    async def _items(self, target: str, is_enough: Callable[[msgspec.Raw], bool]) -> AsyncIterator[msgspec.Raw]:
+        after = None
+        while True:
+            query = {"limit": PAGE} | ({"after": after} if after else {})
+            page = _read(await self._ask("GET", f"{target}?{urlencode(query)}"), _Page)
+            for raw in page.data:
+                yield raw
+                if is_enough(raw):
+                    return
+            if not page.has_more or not page.data:
+                return
+            after = _read(page.data[-1], _Point).id
+
+    async def _ask(self, method: str, target: str, body: bytes = b"") -> bytes:
+        """The body of a 2xx. Raises TrainerRefused for what will not get better, else UpstreamFailed."""
+        upstream = self._means.upstream(self._entry.upstream)
+        status, answer = await ask(upstream, method, target, body)
+        if status < 300:
+            return answer
+        if status in REFUSALS and status not in AGAIN:
+            error = _refusal(answer)
+            told = f"The trainer refused ({status}): {error.message or 'it gave no reason.'}"
+            raise TrainerRefused(told, param=error.param)
+        raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to {method} {target.partition('?')[0]}.")
+
+
+def _read(body: bytes | msgspec.Raw, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamFailed("The trainer's answer is not what OpenAI's API gives.") from None
+
+
+def _refusal(answer: bytes) -> _Error:
+    try:
+        return msgspec.json.decode(answer, type=_Refused).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Error()
+
+
+def _resolved(job: _Job) -> Parameters:
+    method = job.method or {}
+    options = method.get(str(method.get("type"))) or {}
+    found = {**(job.hyperparameters or {}), **_concrete(options.get("hyperparameters"))}
+    return tuple(_concrete(found).items())
+
+
+def _concrete(written: Any) -> dict[str, float | int | str]:
+    pairs = written.items() if isinstance(written, dict) else ()
+    return {str(name): value for name, value in pairs if isinstance(value, int | float | str) and value != "auto"}
+
+
+def _happened(number: int, event: _Event) -> Happened:
+    level: Any = event.level if event.level in {"info", "warn", "error"} else "info"
+    is_metrics = event.type == "metrics"
+    kind: Any = "metrics" if is_metrics else "message"
+    return Happened(number, event.created_at, level, event.message, kind, _numbers(event.data) if is_metrics else ())
+
+
+def _saved(number: int, point: _Point) -> Saved:
+    model = point.fine_tuned_model_checkpoint
+    return Saved(number, point.created_at, point.step_number, model, _numbers(point.metrics))
+
+
+def _numbers(written: Any) -> Numbers:
+    pairs = written.items() if isinstance(written, dict) else ()
+    good = ((str(name), value) for name, value in pairs if isinstance(value, int | float) and value is not True)
+    return tuple((name, float(value)) for name, value in good)
+
+
+TRAINER = OpenaiApi
