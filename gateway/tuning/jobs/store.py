@@ -164,6 +164,21 @@ class TuningJobs:
                 await inside(session)
         return TuningJob(*row)
 
+    async def imported(
+        self, job: TuningJob, events: Sequence[JobEvent], checkpoints: Sequence[Saved], models: Sequence[Model]
+    ) -> bool:
+        """A job that ended elsewhere, with all there is of it, whole or not at all; False when it is here already."""
+        async with self._database.session() as session:
+            added = await session.execute(self._upsert(_JOBS, ["id"]).values(_row(job)).returning(_JOBS.c.id))
+            if added.first() is None:
+                return False
+            if events:
+                await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
+            for point in checkpoints:
+                await session.execute(_POINTS.insert(), _point_row(job, point))
+            await self.made(models)(session)
+        return True
+
     def made(self, models: Sequence[Model]) -> Inside:
         """What adds models to those that may be called, inside a step."""
 
