@@ -55,6 +55,7 @@ RANKS = {
     "answered": 5,
     "own_calls": 5,
     "capturing": 5,
+    "importing": 5,
     "app": 7,
     "cli": 8,
     "__main__": 9,
