@@ -22,7 +22,7 @@ from gateway.tuning.contract import Means, Plan, Progress, Source
 from gateway.tuning.worker.attempts import forgive, is_due, last_attempt, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder
 from gateway.tuning.worker.job import ENDED, BaseModel
-from gateway.tuning.worker.placing import Placing, Publishes, base_models, on_disk, published
+from gateway.tuning.worker.placing import Placing, base_models, on_disk
 
 _AT_IT = frozenset({"PENDING", "RUNNING"})
 
@@ -59,10 +59,7 @@ class _Submission(Value, frozen=True):
 
 
 class RayTrainer:
-    """See `contract.Trainer`. root: the folder of jobs as the gateway sees it; models: by name, paths there.
-
-    publishes: as of `LocalTrainer`.
-    """
+    """See `contract.Trainer`. root: the folder of jobs as the gateway sees it; models: by name, paths there."""
 
     kind: ClassVar[str] = "ray"
 
@@ -72,14 +69,11 @@ class RayTrainer:
         root: Path,
         models: Mapping[str, BaseModel],
         asks: Asks,
-        *,
-        publishes: Publishes | None = None,
     ) -> None:
         self._cluster = cluster
         self._root = root
         self._placing = Placing(root, models)
         self._asks = asks
-        self._publishes = publishes
         self._url = f"{cluster.address.rstrip('/')}/api/jobs/"
         self._headers = {"authorization": f"Bearer {cluster.token}"} if cluster.token else {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -103,9 +97,7 @@ class RayTrainer:
             return Progress("failed", error=error, finished_at=time.time())
         with on_disk(self._root):
             await self._tend(folder)
-            progress = await asyncio.to_thread(folder.progress, since)
-        await published(progress, self._publishes)
-        return progress
+            return await asyncio.to_thread(folder.progress, since)
 
     async def cancel(self, reference: str) -> None:
         """Asks the worker to end, and Ray to see to it."""
