@@ -58,7 +58,8 @@ def run(options: Options) -> Result:
     ]
     result.notes.append(
         "Every check is on, tokens included; the best of the rounds, each a process of its own that begins with "
-        "importing, of one thread: on a core of its own the time that passes is the CPU's. Some 150 MB of the peak are the vocabulary and the languages' model."
+        "importing, of one thread: on a core of its own the time that passes is the CPU's. "
+        "Some 150 MB of the peak are the vocabulary and the languages' model."
     )
     result.numbers |= {"turns": taken, "bytes_a_row": a_row}
     return result
