@@ -160,8 +160,8 @@ def _ways(rulebook: Rulebook, name: str, line: LineEntry, environment: Mapping[s
             yield f"{told} trains {', '.join(entry.models)}"
             continue
         day = _no_jobs_from(rulebook, entry, environment)
-        when = "" if day is None else f", but none since {day}" if day <= today else f", none from {day} on"
-        yield f"{told} takes jobs{when}"
+        when = "jobs" if day is None else f"no jobs since {day}" if day <= today else f"jobs before {day}"
+        yield f"{told} takes {when}"
 
 
 def _successor(successor: SuccessorEntry) -> str:

@@ -73,6 +73,18 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/admin/knowledge/{collection}/search"): AUTHORS,
     ("GET", "/admin/knowledge/gaps"): ALL_TEAMS | {"policy_author"},
     ("GET", "/admin/knowledge/impact"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines/stale"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines/trials"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines/{line}"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines/{line}/events"): ALL_TEAMS | {"policy_author"},
+    ("GET", "/admin/lines/{line}/gate"): ALL_TEAMS | {"policy_author"},
+    ("POST", "/admin/lines"): OWNERS,
+    ("POST", "/admin/lines/{line}/versions"): OWNERS,
+    ("POST", "/admin/lines/{line}/promote"): OWNERS,
+    ("POST", "/admin/lines/{line}/rollback"): OWNERS,
+    ("POST", "/admin/lines/{line}/canary"): OWNERS,
+    ("GET", "/admin/tuning/jobs"): ALL_TEAMS,
 }
 
 

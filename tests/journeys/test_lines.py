@@ -224,3 +224,80 @@ def test_the_list_of_models_says_when_they_end(gateway: RunningGateway) -> None:
     one = gateway.http.get(f"/v1/models/{LINES['ending']['versions'][0]['id']}", headers=headers).json()
     assert one["shutdown_date"] == SOON.isoformat()
     assert gateway.counted("gateway_model_shutdown_timestamp_seconds", line="ending") > 0
+
+
+def test_stale_tells_what_ends_on_the_command_line_and_over_http(gateway: RunningGateway) -> None:
+    ask(gateway, "ending")
+    until(lambda: gateway.rows("line = 'ending'"), what="the row")
+    told = gateway.cli("tuning", "stale", "--within", "40d", "--json", "--fail")
+    assert told.returncode == 1, told.stderr
+    (ending,) = (one for one in json.loads(told.stdout) if one["line"] == "ending")
+    assert (ending["day"], ending["source"], ending["is_within"]) == (SOON.isoformat(), "policy", True)
+    assert ending["teams"][0]["team"] == "support"
+    assert gateway.cli("tuning", "stale", "--within", "40d").returncode == 0, "only --fail says no"
+    plain = gateway.cli("tuning", "stale")
+    assert f"ending  {LINES['ending']['versions'][0]['id']}" in plain.stdout
+    over_http = {one["line"]: one for one in gateway.admin("GET", "/admin/lines/stale?within_days=40")}
+    assert over_http["ending"]["teams"] == ending["teams"]
+    bad = gateway.cli("tuning", "stale", "--within", "soon")
+    assert (bad.returncode, bad.stderr.strip()) == (1, "within is 'soon'; it must be days, such as 90d.")
+
+
+def test_canaries_are_shown_with_what_speaks_against_them(gateway: RunningGateway) -> None:
+    ask(gateway, "even")
+    until(lambda: [one for one in trials(gateway) if one["standing"]["key"]["line"] == "even"], what="the canary")
+    told = gateway.cli("tuning", "trials")
+    assert "even@v2" in told.stdout, told.stderr
+    assert {one["measure"] for one in trials(gateway)[0]["evidence"]} >= {"errors", "malformed"}
+
+
+def trials(gateway: RunningGateway) -> list[Any]:
+    found: list[Any] = gateway.admin("GET", "/admin/lines/trials")
+    return found
+
+
+class Lister(Prose):
+    """An upstream whose list of models says when they end."""
+
+    def do_GET(self) -> None:
+        models = [
+            {
+                "id": TUNED.format("told", "v1"),
+                "object": "model",
+                "created": 1,
+                "owned_by": "us",
+                "shutdown_date": str(SOON),
+            },
+            {"id": "theirs", "object": "model", "created": 1, "owned_by": "them", "shutdown_date": "2031-02-03"},
+            {"id": "vague", "object": "model", "created": 1, "owned_by": "them", "shutdown_date": "some day"},
+        ]
+        body = json.dumps({"object": "list", "data": models}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_what_an_upstreams_list_says_of_ends_is_taken_over(tmp_path: Path) -> None:
+    """It is asked when somebody lists models, and then its word is known to every worker, and after a restart."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lister) as lister:
+        threading.Thread(target=lister.serve_forever, daemon=True).start()
+        written = yaml.safe_load((POLICIES / "models.yaml").read_text())
+        written["lines"]["told"] = {"versions": [version("told", "v1")]}
+        url = f"http://127.0.0.1:{lister.server_port}/v1"
+        files = {"models.yaml": yaml.safe_dump(written)}
+        with running_gateway(tmp_path / "told", url, files=files, workers=2) as gateway:
+            headers = {"authorization": f"Bearer {gateway.key()}"}
+
+            def listed() -> dict[str, Any]:
+                data = gateway.http.get("/v1/models", headers=headers).json()["data"]
+                return {one["id"]: one.get("shutdown_date") for one in data}
+
+            until(lambda: listed()["told"] == SOON.isoformat(), what="the upstream's word")
+            assert listed()["theirs"] == "2031-02-03"
+            assert parsedate_to_datetime(ask(gateway, "told").headers["sunset"]).date() == SOON
+            gateway.terminate()
+            gateway.start()
+            assert listed()["told"] == SOON.isoformat()
+        lister.shutdown()

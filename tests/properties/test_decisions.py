@@ -18,7 +18,7 @@ from gateway.policy.decide import Policy, decide
 from gateway.policy.explain import explain
 from gateway.policy.weights import KNOWLEDGE_MEANING, KNOWLEDGE_WORDS, TASK_MEANING, TASK_WORDS
 from tests.fakes.calls import HELLO, chat, closed, read
-from tests.fakes.rulebook import rulebook
+from tests.fakes.rulebook import MODELS, rulebook
 
 WHENS = (
     *("team: [support]", "team: [sales, legal]", "key: [web]", "model: [auto]", "model: ['gpt-4*']"),
@@ -36,6 +36,8 @@ USES = (
     "{path: direct, targets: [{model: small, weight: 1}, {model: house, weight: 3}], sticky: conversation}",
     "{path: direct, targets: [{model: small}, {model: house}], sticky: metadata.task}",
     "{path: fine_tuned, line: tone, canary: {line: tone@challenger, share: 0.3}}",
+    "{path: fine_tuned, line: tone}",
+    "{path: direct}",
     "{path: direct, model: small, shadow: {path: direct, model: house, share: 0.4, monthly_budget_usd: 5}}",
 )
 
@@ -57,12 +59,16 @@ def written(chance: random.Random) -> Policy:
     for number in range(chance.randrange(1, 20)):
         act = "refuse: not here" if chance.random() < 0.1 else f"use: {chance.choice(USES)}"
         rules.append(f"{{name: r{number}, when: {{{group(chance, 2)}}}, {act}}}")
-    return rulebook(f"rules: [{', '.join(rules)}, {{name: last, use: {{path: direct, model: small}}}}]").policy
+    models = MODELS.replace(
+        "    challenger: 1\n", f"    challenger: 1\n    canary: {chance.choice([0, 0.2, 0.7, 1])}\n"
+    )
+    last = f"{{name: last, use: {chance.choice(['{path: direct, model: small}', '{path: direct, model: tone}'])}}}"
+    return rulebook(f"rules: [{', '.join(rules)}, {last}]", models).policy
 
 
 def some_call(chance: random.Random) -> tuple[Call, Principal]:
     principal = Principal(chance.choice(["support", "sales", "hr"]), "key_1", chance.choice(["web", "batch"]))
-    model = chance.choice(["auto", "gpt-4.1-mini", "small", "tone"])
+    model = chance.choice(["auto", "gpt-4.1-mini", "small", "tone", "tone@champion", "tone@v1", "kb/help-centre"])
     text = chance.choice(["a refund please", "Hi", "x" * 200, "Wie lange dauert eine Rückerstattung?", "👋 half"])
     if chance.random() < 0.2:
         return read({"model": "small", "input": text}, "/v1/embeddings"), principal
@@ -71,6 +77,8 @@ def some_call(chance: random.Random) -> tuple[Call, Principal]:
         more["tools"] = [{"type": "function"}]
     if chance.random() < 0.3:
         more["response_format"] = {"type": chance.choice(["json_object", "grammar"])}
+    if chance.random() < 0.4:
+        more["user"] = f"somebody-{chance.randrange(10**6)}"
     earlier = [{"role": "user", "content": "before"}, {"role": "assistant", "content": "yes"}]
     messages = [*(earlier if chance.random() < 0.3 else []), {"role": "user", "content": text}]
     headers = tuple(chance.sample([(b"x-channel", b"email"), (b"x-gateway-path", b"rag")], chance.randrange(3)))
@@ -164,6 +172,7 @@ def test_a_recorded_call_explained_under_its_policy_gives_the_recorded_decision(
         assert again == found
         assert explain_record(policy, record) == explain(policy, found, seen)
         told = msgspec.json.encode(record)
+        assert not call.user or call.user.encode() not in told
         assert not call.text or len(call.text) < 5 or msgspec.json.encode(call.text)[1:-1] not in told
 
 
@@ -190,3 +199,21 @@ def test_a_look_up_is_asked_for_only_when_a_rule_depends_on_it(seed: int) -> Non
         )
         # A rule that asks twice, once for and once against, may come out the same; then one of its parts does not.
         assert any(part.check(low) is not part.check(high) for rule in policy.rules for part in rule.parts)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_on_trial_is_first_or_nowhere_among_the_arms_and_its_champion_stands_behind_it(seed: int) -> None:
+    chance = random.Random(seed)
+    policy = written(chance)
+    for _ in range(60):
+        call, principal = some_call(chance)
+        found = decision_of(policy, call, principal, some_facts(chance))
+        if found is None or found.trial is None:
+            assert found is None or not any(arm.is_canary for arm in found.arms)
+            continue
+        assert found.trial.is_drawn is found.arms[0].is_canary
+        assert not any(arm.is_canary for arm in found.arms[1:])
+        if found.trial.is_drawn:
+            assert (found.arms[0].version, found.arms[1].version) == (1, 2)
+            assert found.arms[1].line == "tone"
+            assert found.arms[0].path == found.arms[1].path
