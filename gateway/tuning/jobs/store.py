@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, case, func, select, update
+from sqlalchemy import Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -158,6 +158,10 @@ class TuningJobs:
                 raise Lost(job.id)
             if events:
                 await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
+            if checkpoints:
+                # Trainers keep the last few; one that is gone there cannot be called any more.
+                there = [point.number for point in checkpoints]
+                await session.execute(delete(_POINTS).where(_POINTS.c.job_id == job.id, _POINTS.c.number.not_in(there)))
             for point in checkpoints:
                 await session.execute(self._upsert(_POINTS, ["job_id", "number"]), _point_row(job, point))
             if inside is not None:
