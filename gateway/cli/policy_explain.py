@@ -163,6 +163,8 @@ def _show(told: Any, *, json: bool) -> None:
     fallbacks = f", then {', '.join(told.fallbacks)}" if told.fallbacks else ""
     shadow = f", copied to {told.shadow}" if told.shadow else ""
     say(f"path {told.path}, model {told.model} at {told.upstream}{line}{collections}{fallbacks}{shadow}")
+    if told.canary is not None:
+        say(f"canary: {told.canary}")
     if told.without_sources:
         say("; ".join(told.without_sources))
 

@@ -118,7 +118,8 @@ class Ledger:
         """The arms that may be taken under these budgets, and the most that one of them can cost."""
         ceilings = [(arm, self.ceiling(call, arm, day)) for arm in arms]
         if call.may_cost and any(meter.rule.is_hard for meter in meters):
-            if ceilings and ceilings[0][1] is None:
+            # What is on trial must cost nobody a call: without a price it is left out, as a fallback is.
+            if [most for arm, most in ceilings if not arm.is_canary][:1] == [None]:
                 raise Unpriced(
                     f"Model {arms[0].model!r} has no price, so its cost cannot be kept within a budget. "
                     "Add it to policies/prices.yaml (0 for a model of your own that costs nothing)."

@@ -139,8 +139,10 @@ def _of_lines(files: Files, known: Known) -> Iterator[Warned]:
             when = f"ends on {end.day}, in {left} days" if left > 0 else f"ended on {end.day}"
             when += "" if end.written == end.day else f" ({end.source})"
             successor = line.successor
-            if successor is None:
+            if successor is None and end.written is not None:
                 then = "it names no `successor`: its calls are then a 404"
+            elif successor is None:
+                then = "it names no `successor`: its calls fail once its provider has it no more"
             else:
                 then = f"its calls then go to its successor, {successor.path} with {successor.line or successor.model}"
             place = ("lines", name, "versions", number - 1, "shutdown_date")

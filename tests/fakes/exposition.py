@@ -89,6 +89,9 @@ CONTRACT: tuple[Metric, ...] = (
         _sets("line", "support-tone", "old-tone"),
         (time.time() + 200 * _DAY, time.time() + 10 * _DAY),
     ),
+    Metric("gateway_model_line_weight", "gauge", _sets("line version", "support-tone 1", "support-tone 2"), (0.9, 0.1)),
+    Metric("gateway_line_successions_total", "counter", _sets("line", "old-tone"), (3,)),
+    Metric("gateway_line_rollbacks_total", "counter", _sets("line", "support-tone"), (1,)),
     Metric("gateway_journal_pending_events", "gauge", ({},), (1_500,)),
     Metric(
         "gateway_upstream_attempts_total",

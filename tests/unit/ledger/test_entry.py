@@ -3,6 +3,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.decision import Arm
 from gateway.core.errors import AccountingUnavailable, BudgetExceeded, Unpriced
@@ -87,6 +88,25 @@ def test_a_model_without_a_price_is_refused_under_a_hard_budget_and_left_out_as_
     with pytest.raises(Unpriced, match=r"prices\.yaml"):
         opened(made, unpriced, DIRECT)
     assert opened(made, DIRECT, unpriced).arms == (DIRECT,)
+
+
+def test_what_is_on_trial_without_a_price_is_left_out_under_a_hard_budget_and_its_champion_decides(made: Books) -> None:
+    canary = Arm(path="fine_tuned", upstream="main", model="nobody-knows-its-price", line="tone", is_canary=True)
+    unpriced = Arm(path="direct", upstream="main", model="nor-this-one")
+    made.budget(10**12)
+    assert opened(made, canary, DIRECT).arms == (DIRECT,)
+    with pytest.raises(Unpriced):
+        opened(made, canary, unpriced)
+
+
+def test_the_dearer_of_a_model_and_its_successor_is_reserved(made: Books) -> None:
+    made.budget(10**12)
+    opened(made, DIRECT)
+    alone = made.money()[2]
+    successor = Arm(path="rag", upstream="main", model="gpt-4.1-mini", collections=("help-centre",))
+    made.ledger.context_tokens = 4_000
+    opened(made, replace(DIRECT, successor=successor))
+    assert made.money()[2] - alone == alone + 4_000 * 1_000
 
 
 def test_a_dearer_tier_is_reserved_at_its_own_rates_and_refused_without_any(tmp_path: Path) -> None:
