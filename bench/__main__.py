@@ -37,6 +37,7 @@ FIGURES = (
     "writers",
     "ten_million",
     "resilience",
+    "datasets",
 )
 
 

@@ -1,20 +1,21 @@
-"""Workers that serve what `local` trainers made, one for each trainer that names a port: started, kept up, ended."""
+"""Adapters answer where tuning.yaml says: workers of our own beside the gateway, or vLLM, which forgets at a start."""
 
 import asyncio
+import contextlib
 import logging
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.core.errors import GatewayError
 from gateway.policy.load import Rulebook
 from gateway.policy.tuning_file import LocalTrainerEntry
+from gateway.training import Training
+from gateway.tuning.serving import keep_serving
 from gateway.tuning.worker.placing import base_models
-from gateway.tuning.worker.processes import start_worker
 
 LOOK_SECONDS = 0.5
-# One that ends at once, for want of a library or of its port, is not to be started all the time.
-AGAIN_SECONDS = 10.0
-END_SECONDS = 5.0
+# How soon a replica that was restarted has its adapters again.
+REPUBLISH_SECONDS = 30.0
 
 log = logging.getLogger("gateway.tuning")
 
@@ -22,57 +23,50 @@ log = logging.getLogger("gateway.tuning")
 class AdapterServers:
     """root: the folder of jobs. policies: from where relative paths of base models are meant."""
 
-    def __init__(self, rulebook: Callable[[], Rulebook], root: Path, policies: Path) -> None:
+    def __init__(self, rulebook: Callable[[], Rulebook], training: Training, root: Path, policies: Path) -> None:
         self._rulebook = rulebook
+        self._training = training
         self._root = root
         self._policies = policies
-        self._running: dict[str, tuple[LocalTrainerEntry, subprocess.Popen[bytes]]] = {}
-        self._wait_until: dict[str, float] = {}
+        self._serving: dict[str, tuple[LocalTrainerEntry, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
-        """Keeps them up as tuning.yaml has them, for ever."""
-        while True:
-            await asyncio.to_thread(self._tend, asyncio.get_running_loop().time())
-            await asyncio.sleep(LOOK_SECONDS)
+        """Keeps workers as tuning.yaml has them, and vLLM knowing what was trained, for ever."""
+        published = 0.0
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await self._tend()
+                if loop.time() - published > REPUBLISH_SECONDS:
+                    published = loop.time()
+                    await self._publish()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            # A worker ends with its task, which needs no loop for that.
+            for _, task in self._serving.values():
+                task.cancel()
+            await asyncio.gather(*(task for _, task in self._serving.values()), return_exceptions=True)
 
-    def stop(self) -> None:
-        """Ends them all."""
-        for name in list(self._running):
-            self._end(name)
-
-    def _tend(self, now: float) -> None:
-        entries = self._rulebook().tuning.trainers
+    async def _tend(self) -> None:
         wanted = {
             name: entry
-            for name, entry in entries.items()
+            for name, entry in self._rulebook().tuning.trainers.items()
             if isinstance(entry, LocalTrainerEntry) and entry.serve is not None
         }
-        for name, (entry, process) in list(self._running.items()):
-            if wanted.get(name) != entry:
-                self._end(name)
-            elif process.poll() is not None:
-                log.error("adapter_server_ended", extra={"fields": {"trainer": name, "status": process.returncode}})
-                del self._running[name]
-                self._wait_until[name] = now + AGAIN_SECONDS
+        for name, (entry, task) in list(self._serving.items()):
+            if wanted.get(name) != entry or task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                del self._serving[name]
         for name, entry in wanted.items():
-            if name not in self._running and now >= self._wait_until.get(name, 0.0):
-                self._running[name] = (entry, self._started(name, entry))
+            if name not in self._serving and entry.serve is not None:
+                models = {model: base.path for model, base in base_models(entry.models, self._policies).items()}
+                work = keep_serving(self._root, models, entry.serve, python=entry.python)
+                self._serving[name] = (entry, asyncio.create_task(work, name=f"adapters-{name}"))
 
-    def _started(self, name: str, entry: LocalTrainerEntry) -> "subprocess.Popen[bytes]":
-        self._root.mkdir(parents=True, exist_ok=True)
-        models = [
-            argument
-            for model, base in base_models(entry.models, self._policies).items()
-            for argument in ("--model", f"{model}={base.path}")
-        ]
-        arguments = ["serve", "--root", str(self._root), "--port", str(entry.serve), "--with-parent", *models]
-        return start_worker(entry.python, arguments, self._root / f"serve-{name}.log")
-
-    def _end(self, name: str) -> None:
-        _, process = self._running.pop(name)
-        process.terminate()
+    async def _publish(self) -> None:
         try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            await self._training.publish_all()
+        except GatewayError as fault:
+            log.warning("adapters_not_published", extra={"fields": {"error": fault.message}})

@@ -92,7 +92,7 @@ class Gateway:
         self._worker = worker
         self.clock = Clock()
         self._registry = kept_registry(settings.data)
-        self.loaded = load_all(settings.policies, environment, self._registry)
+        self.loaded = load_all(settings.policies, environment, settings.data)
         self.registry, self.instruments = fresh_instruments()
         self.observer = Observer(self.instruments)
         self.gauges = Gauges(self.instruments, self.observer)
@@ -118,17 +118,15 @@ class Gateway:
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
-        parts = (self.database, self.observer, lambda: self.loaded.rulebook, self.clock)
-        self.captured = Captured(*parts, sweeps=worker == 0)
+        self.captured = Captured(self.database, self.observer, self.tuned.training.rulebook, self.clock, worker)
         self.pipeline = self._make_pipeline()
-        own_calls = OwnCalls(self.pipeline, self.clock)
-        self.evaluation = Evaluation(self.database, own_calls, self.shelf.contents, self.clock)
+        self.own_calls = OwnCalls(self.pipeline, self.clock)
+        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
         self.shelf.surface.also |= self.evaluation.also | self.captured.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
-        models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
-        self.proxy = Proxy(
-            self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.max_body_bytes
-        )
+        models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
+        most = (settings.max_body_bytes, settings.max_file_bytes)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,16 +159,19 @@ class Gateway:
         tasks = tasks_of(self.loaded, self.embedders, self.settings.data / "examples")
         sources = Sources(self.library, self.ledger.context_tokens, self.observer.retrieved, self.charges.embedded)
         sources.unrecorded = unrecorded(self.loaded)
-        return Paths(self.upstreams, LookUps(sources, tasks))
+        made = Paths(self.upstreams, LookUps(sources, tasks))
+        made.sunsets.replace(self.loaded.rulebook.policy.catalogue)
+        return made
 
     def _make_pipeline(self) -> Pipeline:
-        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
-        way = (self.keys, policy, self.ledger, self.paths, self.sender)
-        return Pipeline(*way, *beside, self.clock, self.shelf, self.captured.capturing)
+        way = (self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender)
+        return Pipeline(*way, self.shadows, self.judges, self.clock, self.shelf, self.captured.capturing)
 
     def _make_tuned(self) -> Tuned:
-        parts = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
-        return Tuned(*parts, self.settings, self._environment)
+        around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
+        made = Tuned(*around, self.settings, self._environment, self.observer)
+        self.paths.tally, self.paths.succeeded = made.tally, self.observer.succeeded
+        return made
 
     def _make_shelf(self) -> Shelf:
         made = Shelf(
@@ -246,12 +247,10 @@ class Gateway:
         self._task("policies", self._watch_policies)
         self._task("identity", self.known.watch)
         self._task("gauges", self._tick)
-        for name, work in self.bookkeeping.watch.works(AWAY):
-            self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
         works = (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works, *self.captured.works)
-        for name, work in (*works, *self.tuned.works(serves=self._worker == 0)):
+        for name, work in (*self.bookkeeping.watch.works(AWAY), *works, *self.tuned.works(is_first=self._worker == 0)):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -320,6 +319,7 @@ class Gateway:
         self.embedders = embedders
         self.library.replace(collections_of(loaded, self._environment), embedders)
         self.paths.lookups.tasks = tasks
+        self.paths.sunsets.replace(loaded.rulebook.policy.catalogue)
         self.pipeline.policy = loaded.rulebook.policy
         self._replaced.set()
         self.gauges.announce(loaded)
@@ -334,7 +334,7 @@ class Gateway:
         Off the loop: a thousand rules take a third of a second, a local model too, and calls are being served.
         """
         self._registry = self.tuned.registry
-        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self._registry)
+        loaded = await asyncio.to_thread(load_all, self.settings.policies, self._environment, self.settings.data)
         if loaded.texts.hash == self.loaded.texts.hash:
             await self._renew_tasks(loaded)
             return None

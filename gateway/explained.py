@@ -62,7 +62,8 @@ async def explain_call(policy: Policy, entry: CallEntry, now: float, lookups: Lo
 
 def replay(policy: Policy, record: DecisionRecord) -> tuple[Decision, Seen]:
     """A recorded call decided again: under its recorded policy, exactly as it was."""
-    seen = policy.seen_again(record.names, record.features, record.facts(), record.drawn)
+    trial = record.trial.drawn if record.trial is not None else None
+    seen = policy.seen_again(record.names, record.features, record.facts(), record.drawn, trial)
     found = decide_seen(policy, seen, record.id)
     if not isinstance(found, Decision):
         # Another policy may ask for what nobody looked up then.

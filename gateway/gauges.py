@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from gateway.live import Loaded, shutdowns
 from gateway.metrics.instruments import Instruments
 from gateway.metrics.observe import Observer
+from gateway.policy.models_file import LineEntry
 
 
 class Gauges:
@@ -14,6 +15,7 @@ class Gauges:
         self._on = instruments
         self._observer = observer
         self._hashes: set[str] = set()
+        self._weighed: set[tuple[str, str]] = set()
 
     def announce(self, loaded: Loaded) -> None:
         """These policy files are in force now."""
@@ -29,6 +31,19 @@ class Gauges:
         self._observer.know(frozenset(tuned | ids - {"*"}))
         for line, moment in shutdowns(loaded).items():
             on.shutdown.labels(line).set(moment)
+        self._weigh(models.lines)
+
+    def _weigh(self, lines: Mapping[str, LineEntry]) -> None:
+        """Who answers for each line. A version that answers no more stands at 0, for the reason above."""
+        weights = dict.fromkeys(self._weighed, 0.0)
+        for name, line in lines.items():
+            share = line.canary if line.challenger not in {None, line.champion} else 0.0
+            weights[name, str(line.champion)] = 1.0 - share
+            if share:
+                weights[name, str(line.challenger)] = share
+        for (name, version), weight in weights.items():
+            self._on.weight.labels(name, version).set(weight)
+        self._weighed = set(weights)
 
     def rejected(self) -> None:
         """An edit of the policy files was not taken over."""

@@ -68,7 +68,7 @@ class Judges:
             self._clock.monotonic(),
             call.inbound.call_id,
         )
-        made = msgspec.structs.replace(decision, arms=(judging.arm,), others=(), shadow=None, refusal=None)
+        made = msgspec.structs.replace(decision, arms=(judging.arm,), others=(), shadow=None, refusal=None, trial=None)
         task = asyncio.create_task(self._judge(read_call(inbound), made, facts), name="judge")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

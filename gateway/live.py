@@ -18,7 +18,7 @@ from gateway.knowledge.settings import SourceSettings
 from gateway.knowledge.sources import KINDS
 from gateway.policy.explain import failing_tests
 from gateway.policy.load import FILES, Rulebook, Texts, document_of, in_order, load, read_texts
-from gateway.policy.registry_file import REGISTRY
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES, REGISTRY
 from gateway.policy.routing_file import RoutingFile
 from gateway.policy.sources_file import SECRETS, GitEntry, LocalEntry, SourceEntry, is_folder, seconds_of
 from gateway.policy.warnings import Files, Known, Warned, warnings_of
@@ -31,22 +31,24 @@ log = logging.getLogger("gateway.policy")
 
 
 class Loaded(Value, frozen=True):
-    """Everything that one reading of the folder means."""
+    """Everything that one reading of the folder means. line_files: where files of lines lie that ids name."""
 
     texts: Texts
     rulebook: Rulebook
     prices: PriceTable
+    line_files: Path = Path()
 
 
-def load_all(folder: Path, environment: Mapping[str, str] | None = None, registry: bytes = b"") -> Loaded:
+def load_all(folder: Path, environment: Mapping[str, str] | None = None, data: Path | None = None) -> Loaded:
     """The folder's files, checked together and against their own tests.
 
-    environment: where secrets are looked for; without it nobody looks. registry: the models and lines that are kept in
-    the database, as a file. Raises BadConfiguration with every fault of
+    environment: where secrets are looked for; without it nobody looks. data: the folder of a gateway, where the
+    models and lines of its registry are kept. Raises BadConfiguration with every fault of
     every file.
     """
     texts = read_texts(folder)
-    if registry:
+    kept = data / KEPT if data is not None else None
+    if kept is not None and kept.is_file() and (registry := kept.read_bytes()):
         texts.files[REGISTRY] = registry
     faults: list[str] = []
     prices: PriceTable | None = None
@@ -64,7 +66,7 @@ def load_all(folder: Path, environment: Mapping[str, str] | None = None, registr
         faults += bad.faults
     if faults or rulebook is None or prices is None:
         raise BadConfiguration(in_order(faults))
-    return Loaded(texts, rulebook, prices)
+    return Loaded(texts, rulebook, prices, Path() if data is None else data / LINE_FILES)
 
 
 def _failures(texts: Texts, rulebook: Rulebook) -> Iterator[str]:
@@ -135,7 +137,9 @@ def training_files(loaded: Loaded) -> dict[str, Path]:
     for name in sorted(loaded.rulebook.policy.asks_tasks):
         line = loaded.rulebook.models.lines[name]
         file = line.versions[line.champion - 1].training_file
-        if file is not None:
+        if file is not None and file.startswith(OUR_FILES):
+            found[name] = loaded.line_files / f"{file}.jsonl"
+        elif file is not None:
             found[name] = (folder / file).resolve()
     return found
 
@@ -193,7 +197,7 @@ def shutdowns(loaded: Loaded) -> dict[str, float]:
     """Unix time at which each line's champion is shut down, where it is known."""
     found = {}
     for name, line in loaded.rulebook.models.lines.items():
-        day = line.versions[line.champion - 1].shutdown_date
-        if day is not None:
-            found[name] = (day - utc_day(0.0)).days * 86400.0
+        end = loaded.rulebook.policy.catalogue.end_of_version(name, line.champion)
+        if end is not None:
+            found[name] = (end.day - utc_day(0.0)).days * 86400.0
     return found

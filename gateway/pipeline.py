@@ -178,8 +178,9 @@ def reply_headers(call: Call, principal: Principal, decision: Decision, arm: Arm
         (b"x-gateway-rule", decision.rule.encode()),
         (b"x-gateway-model", _header_text(arm.model)),
     ]
-    if decision.successor_of is not None:
-        headers.append((b"x-gateway-successor-of", decision.successor_of.encode()))
+    ended = arm.successor_of or decision.successor_of
+    if ended is not None:
+        headers.append((b"x-gateway-successor-of", ended.encode()))
     if principal.debug and call.inbound.header(b"x-gateway-debug") == b"true":
         trace = ",".join(f"{rule}:{place}" for rule, place in decision.trace)
         signals = ",".join(f"{score.kind}:{score.of}={score.score:.3f}" for score in decision.scores)

@@ -12,7 +12,7 @@ from gateway.policy.load import Rulebook
 from gateway.policy.models_file import LineEntry, VersionEntry
 from gateway.tuning.comparison import Comparison, DifferentSets, compare
 from gateway.tuning.jobs.store import TuningJobs
-from gateway.tuning.lines.store import Lines
+from gateway.tuning.lines.store import Inside, Lines
 from gateway.tuning.lines.values import Line, Scored, Version
 
 # How much worse than the champion, in units of a score from 0 to 1, still passes the gate.
@@ -154,7 +154,15 @@ class Registry:
         detail = {"from": line.champion, "to": line.previous, "reason": reason}
         return await self.lines.change(line, values, actor, "line.rollback", detail)
 
-    async def canary(self, name: str, number: int | None, share: float, actor: str, reason: str = "") -> Line:
+    async def canary(
+        self,
+        name: str,
+        number: int | None,
+        share: float,
+        actor: str,
+        reason: str = "",
+        inside: Inside | None = None,
+    ) -> Line:
         """Has a version answer a share (0 to 1) of the champion's calls; None or 0 ends it."""
         if not 0 <= share <= 1:
             raise InvalidRequest(f"share is {share}; it must be from 0 to 1.", param="share")
@@ -163,7 +171,7 @@ class Registry:
             raise InvalidRequest(f"Version {number} is the champion already.", param="version")
         values = {"challenger": number or line.challenger, "canary": share if number is not None else 0.0}
         detail = {"version": number, "share": values["canary"], "reason": reason}
-        return await self.lines.change(line, values, actor, "line.canary", detail)
+        return await self.lines.change(line, values, actor, "line.canary", detail, inside)
 
     async def gate(self, name: str, champion: int, candidate: int, margin: float = MARGIN) -> Gate:
         """Whether a candidate did as well as the champion on the newest frozen set that both were scored on."""

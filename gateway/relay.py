@@ -118,6 +118,8 @@ class Relay:
             usage = usage_of_body(body)
             if usage is None and self._call.endpoint in METERED:
                 usage = self._estimate(count_tokens(body_text(body)), tier_of_event(body))
+            if self._prepared.heard is not None:
+                self._prepared.heard(body_text(body))
             if self._prepared.editor is not None:
                 body = self._prepared.editor.whole(body)
             if self._call.endpoint == "passthrough":
@@ -188,6 +190,8 @@ class Relay:
                 entry.progress(tap.passed_bytes)
             chunk = await reply.read()
         out = tap.finish() if editor is None else editor.feed(tap.finish()) + editor.finish()
+        if self._prepared.heard is not None and tap.kept_bytes >= tap.passed_bytes:
+            self._prepared.heard(delivered_text(tap.kept))
         if not entry.closed:
             self._entry.close(self._ended(reply.status, tap.usage or self._delivered(tap)))
         if out:

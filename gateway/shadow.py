@@ -73,7 +73,7 @@ class Shadows:
     async def _copy(
         self, call: Call, principal: Principal, decision: Decision, shadow: Shadow, facts: Facts, reserved: int
     ) -> None:
-        made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None)
+        made = msgspec.structs.replace(decision, arms=(shadow.arm,), others=(), shadow=None, refusal=None, trial=None)
         call = _not_the_same(call)
         entry = self._ledger.open_beside(call, made, facts, SHADOW)
         paths = self._paths.paid_by(OPERATOR)

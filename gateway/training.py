@@ -19,7 +19,7 @@ from gateway.ledger.jobs.reading import Told, training_event, training_rates
 from gateway.ledger.jobs.store import Job
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
-from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, LocalTrainerEntry, RayTrainerEntry, TrainerEntry
+from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, LocalTrainerEntry, TrainerEntry
 from gateway.pricing.rates import training_cost
 from gateway.tuning import trainers
 from gateway.tuning.contract import Progress, Source, Trainer, TrainerRefused, TrainingFile
@@ -157,15 +157,27 @@ class Training:
     async def publish(self, job: TuningJob, tuned_model: str) -> None:
         """See Around. What our own worker serves is in its folder already; vLLM is told."""
         entry = trainers_of(self.rulebook()).get(job.trainer)
-        if not isinstance(entry, LocalTrainerEntry | RayTrainerEntry) or getattr(entry, "serve", None) is not None:
+        if entry is not None:
+            await self._published(entry, only=tuned_model)
+
+    async def publish_all(self) -> None:
+        """Has vLLM serve everything that was trained here; what it has already is left alone.
+
+        Raises UpstreamFailed (502) for the first that could not be.
+        """
+        for entry in trainers_of(self.rulebook()).values():
+            await self._published(entry)
+
+    async def _published(self, entry: TrainerEntry, only: str | None = None) -> None:
+        if isinstance(entry, HostedTrainerEntry) or (isinstance(entry, LocalTrainerEntry) and entry.serve is not None):
             return
         root = self.folder if isinstance(entry, LocalTrainerEntry) else Path(entry.folder)
-        seen_as = getattr(entry, "seen_as", None) or str(root)
-        adapters = {name: one.path for name, one in read_published(root).items()}
-        if tuned_model in adapters:
-            upstream = self.upstream(entry.upstream)
-            headers = {name.decode(): value.decode() for name, value in upstream.headers}
-            await publish(self.asks, (base_url(upstream),), tuned_model, f"{seen_as}/{adapters[tuned_model]}", headers)
+        seen_as = str(root) if isinstance(entry, LocalTrainerEntry) else entry.seen_as or str(root)
+        upstream = self.upstream(entry.upstream)
+        headers = {name.decode(): value.decode() for name, value in upstream.headers}
+        for name, adapter in read_published(root).items():
+            if only is None or name == only or name.startswith(f"{only}:"):
+                await publish(self.asks, (base_url(upstream),), name, f"{seen_as}/{adapter.path}", headers)
 
     async def keep(self, job: TuningJob, name: str, content: bytes) -> str:
         """See Around."""
@@ -218,8 +230,8 @@ class Training:
 
     async def made(self, job: TuningJob) -> None:
         """See Around."""
-        if job.tuned_model is not None:
-            await self.changed()
+        del job
+        await self.changed()
 
     async def withdraw(self, model: Model) -> None:
         """Has a model deleted where it is served. Raises UpstreamFailed (502) when that cannot be asked for."""

@@ -1,7 +1,9 @@
 """Fine-tuning of one process: the jobs' engine, and the registry of tuned models and lines as policies take it."""
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,17 @@ from typing import Any
 import msgspec
 
 from gateway.adapter_servers import AdapterServers
+from gateway.canaries import Canaries
+from gateway.core.errors import NotReady
 from gateway.core.settings import Settings
+from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
 from gateway.ledger.webhooks.store import WebhookStore
+from gateway.metrics.observe import Observer
 from gateway.policy.load import Rulebook
+from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
 from gateway.training import Training
 from gateway.tuning.feedback.store import FeedbackStore
@@ -22,13 +29,13 @@ from gateway.tuning.jobs.checking import check
 from gateway.tuning.jobs.engine import Engine
 from gateway.tuning.jobs.models.store import TunedModels
 from gateway.tuning.jobs.store import TuningJobs
-from gateway.tuning.lines.store import Lines
+from gateway.tuning.lines.store import Lines, UpstreamShutdowns
 from gateway.tuning.lines.values import Line, Version
+from gateway.tuning.trials import Tally
 from gateway.upstream.fetch import Fetcher
 from gateway.upstream.upstreams import Upstreams
 
 LOOK_SECONDS = 0.3
-KEPT = "registry.json"
 Json = dict[str, Any]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -46,6 +53,7 @@ class Tuned:
         rulebook: Callable[[], Rulebook],
         settings: Settings,
         environment: Mapping[str, str],
+        observer: Observer,
     ) -> None:
         data = settings.data
         self._fetcher = Fetcher()
@@ -57,23 +65,33 @@ class Tuned:
         webhooks = WebhookStore(database)
         around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
         self.training = Training(*around, environment, self._fetcher, check)
-        self._servers = AdapterServers(rulebook, data / "tuning", settings.policies)
+        self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
+        self.tally = Tally(observer.watching)
+        self.canaries = Canaries(self.tally, database, self.changes, rulebook, ledger.clock, observer.rolled_back)
+        self._shutdowns = UpstreamShutdowns(database)
+        self._clock = ledger.clock
         self._engine = Engine(self.jobs, self.training, ledger.clock)
         self._kept = data / KEPT
+        self._line_files = data / LINE_FILES
         self._seen = -1
         self.registry = kept_registry(data)
 
-    def works(self, *, serves: bool) -> tuple[tuple[str, Work], ...]:
-        """What is to run for as long as the process does. serves: whether this process runs servers of adapters."""
-        works = (("tuning", self._engine.run), ("registry", self._watch))
-        return (*works, ("adapters", self._servers.run)) if serves else works
+    def works(self, *, is_first: bool) -> tuple[tuple[str, Work], ...]:
+        """What is to run for as long as the process does. is_first: this one serves adapters and judges canaries."""
+        canaries = self.canaries.work(judges=is_first)
+        works = (("tuning", self._engine.run), ("registry", self._watch), ("canaries", canaries))
+        return (*works, ("adapters", self._servers.run)) if is_first else works
 
     async def close(self) -> None:
-        """Ends servers and closes connections."""
-        self._servers.stop()
+        """Closes connections."""
         await self._fetcher.close()
+
+    async def heard(self, upstream: str, dates: Mapping[str, str]) -> None:
+        """Keeps when an upstream's own list says that its models end; without the database, at the next call."""
+        with contextlib.suppress(NotReady), told_when_away("when models end"):
+            await self._shutdowns.heard(upstream, dates, self._clock.wall())
 
     async def load(self) -> None:
         """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""
@@ -81,17 +99,40 @@ class Tuned:
         if number == self._seen:
             return
         lines, models = await self.lines.all(), await self.models.allowed()
+        shutdowns = {upstream: dates for upstream, dates in (await self._shutdowns.all()).items() if dates}
         tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
         written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
-        empty = not tuned and not lines
+        if shutdowns:
+            written["shutdowns"] = shutdowns
+        empty = not tuned and not lines and not shutdowns
         text = b"" if empty else msgspec.json.encode(written, order="sorted")
+        for line, versions in lines:
+            await self._export(line, versions)
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._kept.with_suffix(".partial")
+            partial = self._kept.with_suffix(f".{os.getpid()}.partial")
             partial.write_bytes(text)
             partial.replace(self._kept)
         self.registry = text
         self._seen = number
+
+    async def _export(self, line: Line, versions: list[Version]) -> None:
+        """Puts the training files of a line's champion and challenger where rules that ask `task:` read them."""
+        for version in versions:
+            if version.number not in {line.champion, line.challenger} or not version.training_file.startswith(
+                OUR_FILES
+            ):
+                continue
+            path = self._line_files / f"{version.training_file}.jsonl"
+            stored = None if path.exists() else await self.files.find(version.training_file)
+            if stored is None:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            with partial.open("wb") as file:
+                async for part in self.files.parts(stored.id):
+                    await asyncio.to_thread(file.write, part)
+            partial.replace(path)
 
     async def _watch(self) -> None:
         while True:

@@ -46,6 +46,7 @@ RANKS = {
     "tuned": 5,
     "adapter_servers": 5,
     "registry": 5,
+    "canaries": 5,
     "beside": 5,
     "charges": 5,
     "training": 5,
@@ -76,6 +77,9 @@ ABOVE_ITS_EQUAL = {
     ("tuned", "training"),
     ("tuned", "registry"),
     ("tuned", "adapter_servers"),
+    ("adapter_servers", "training"),
+    ("tuned", "canaries"),
+    ("canaries", "registry"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

@@ -26,7 +26,7 @@ def check(*, policies: Path | None = None, strict: bool = False, days: int = 60,
 
     found = settings(policies=policies)
     try:
-        loaded = load_all(found.policies)
+        loaded = load_all(found.policies, None, found.data)
         _try_files(loaded)
     except BadConfiguration as bad:
         if json:

@@ -130,7 +130,7 @@ async def lookups_of(policies: Path | None, data: Path | None) -> AsyncIterator[
     from gateway.paths.rag import Sources
 
     found = settings(policies=policies, data=data)
-    loaded = load_all(found.policies)
+    loaded = load_all(found.policies, None, found.data)
     embedders = local_embedders(loaded, {})
     library = Library(open_store(found), collections_of(loaded), embedders)
     tasks = tasks_of(loaded, embedders, found.data / "examples")

@@ -7,7 +7,7 @@ from gateway.cli.output import print_json, say
 
 
 def schema(
-    file: Literal["routing", "models", "knowledge", "prices", "teams", "signals"] = "routing",
+    file: Literal["routing", "models", "knowledge", "prices", "teams", "signals", "shutdowns"] = "routing",
     *,
     out: Path | None = None,
 ) -> None:
@@ -33,6 +33,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from gateway.policy.models_file import ModelsFile
     from gateway.policy.routing_file import RoutingFile
     from gateway.policy.schema import schema_of
+    from gateway.policy.shutdowns_file import ShutdownsFile
     from gateway.policy.signals_file import SignalsFile
     from gateway.policy.teams_file import TeamsFile
     from gateway.pricing.overlay import PriceOverlay
@@ -44,5 +45,6 @@ def schemas() -> dict[str, dict[str, Any]]:
         "prices": PriceOverlay,
         "teams": TeamsFile,
         "signals": SignalsFile,
+        "shutdowns": ShutdownsFile,
     }
     return {name: schema_of(name, model) for name, model in files.items()}

@@ -59,7 +59,7 @@ def _check(found: Settings) -> int:
     from gateway.upstream.transport import Http1Transport
     from gateway.upstream.upstreams import Upstreams
 
-    loaded = load_all(found.policies, environment())
+    loaded = load_all(found.policies, environment(), found.data)
 
     async def nobody(_url: str, _headers: dict[str, str], _body: bytes) -> bytes:
         raise NotImplementedError

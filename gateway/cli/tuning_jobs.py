@@ -45,7 +45,7 @@ def watch(job: str, *, json: bool = False) -> int:
     if json:
         print_json(done)
     elif done.state == "succeeded":
-        say(f"{done.tuned_model}: {done.trained_tokens or 0:,} tokens trained, {_usd(done.cost_nano_usd)}.")
+        say(f"{done.tuned_model}: {done.trained_tokens or 0:,} tokens trained, {_cost(done.cost_nano_usd)}.")
     return 0 if done.state == "succeeded" else FAILED
 
 
@@ -148,6 +148,10 @@ async def _job(tuned: Any, job_id: str) -> Any:
     if job is None:
         raise NotFound(f"There is no fine-tuning job {job_id!r} here.")
     return job
+
+
+def _cost(nano: int | None) -> str:
+    return "cost unknown" if nano is None else f"{_usd(nano)} USD"
 
 
 def _usd(nano: int | None) -> str | None:

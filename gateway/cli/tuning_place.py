@@ -14,21 +14,18 @@ class Place:
         from gateway.files.store import FileStore
         from gateway.live import load_all
         from gateway.registry import Registry
-        from gateway.tuned import kept_registry
         from gateway.tuning.jobs.models.store import TunedModels
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
 
         self.settings = found
         self.clock = Clock()
-        self.loaded = load_all(found.policies, None, kept_registry(found.data))
+        self.loaded = load_all(found.policies, None, found.data)
         self.files = FileStore(opened)
         self.jobs = TuningJobs(opened)
         self.models = TunedModels(opened)
         self.lines = Lines(opened)
-        # What models.yaml itself says of lines; those of the registry are read from the database.
-        written = load_all(found.policies).rulebook
-        self.changes = Registry(self.lines, self.jobs, lambda: written, self.clock)
+        self.changes = Registry(self.lines, self.jobs, lambda: self.loaded.rulebook, self.clock)
 
 
 def with_tuned(work: Callable[[Any], Awaitable[Any]]) -> Any:

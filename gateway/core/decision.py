@@ -43,6 +43,8 @@ class Arm(Value, frozen=True):
 
     model: the id sent upstream. line, version: set when that id is a tuned model of a line.
     collections: what RAG searches; empty on other paths. terms: of RAG; None for the usual ones.
+    successor: who answers in its place when its provider says that the model is gone. successor_of: the line in whose
+    place it would answer so. is_canary: a line's challenger on trial; whatever goes wrong there, the next arm answers.
     """
 
     path: Path
@@ -53,6 +55,9 @@ class Arm(Value, frozen=True):
     collections: tuple[str, ...] = ()
     on_no_match: OnNoMatch = "direct"
     terms: RagTerms | None = None
+    successor: "Arm | None" = None
+    successor_of: str | None = None
+    is_canary: bool = False
 
 
 class Step(Value, frozen=True):
@@ -132,6 +137,24 @@ class Shadow(Value, frozen=True):
     monthly_nano_usd: int
 
 
+class Trial(Value, frozen=True):
+    """A call that a line's canary may have: its challenger answers when `drawn` is below `share`.
+
+    champion, challenger: numbers of versions. drawn: the share of [0, 1) that this call came to.
+    """
+
+    line: str
+    champion: int
+    challenger: int
+    share: float
+    drawn: float
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the challenger answers."""
+        return self.drawn < self.share
+
+
 class SignalScore(Value, frozen=True):
     """What a signal came to by the policy's weights.
 
@@ -155,7 +178,7 @@ class Decision(Value, frozen=True):
     names, features: what the rules may look at of the call, for a replay. draw: the share of [0, 1) that chose among
     weighted targets. successor_of: the line whose end moved the call here. refusal: what the caller is told when a
     rule refuses; there are no arms then. limits: the rule's own waiting. others: the arms among the rule's
-    targets that the draw did not choose. scores: of the signals that were looked up.
+    targets that the draw did not choose. scores: of the signals that were looked up. trial: of the line's canary.
     """
 
     id: str
@@ -173,6 +196,7 @@ class Decision(Value, frozen=True):
     shadow: Shadow | None = None
     others: tuple[Arm, ...] = ()
     scores: tuple[SignalScore, ...] = ()
+    trial: Trial | None = None
 
     @property
     def arm(self) -> Arm:

@@ -69,6 +69,7 @@ class Settings(Value, frozen=True):
     admin_key: str | None = None
     pepper: str | None = None
     max_body_bytes: int = 32 * 1024 * 1024
+    max_file_bytes: int = 128 * 1024 * 1024
     drain_seconds: float = 30.0
     drain_delay_seconds: float = 0.0
     workers: int = 1
@@ -118,6 +119,7 @@ def read_settings(environment: Mapping[str, str], **given: object) -> Settings:
         admin_key=admin_key,
         pepper=secret(environment.get("GATEWAY_KEY_PEPPER"), environment, faults, "GATEWAY_KEY_PEPPER"),
         max_body_bytes=number("GATEWAY_MAX_BODY_BYTES", 32 * 1024 * 1024) or 0,
+        max_file_bytes=number("GATEWAY_MAX_FILE_BYTES", 128 * 1024 * 1024) or 0,
         drain_delay_seconds=float(number("GATEWAY_DRAIN_DELAY_SECONDS", 0) or 0),
         drain_seconds=float(number("GATEWAY_DRAIN_SECONDS", 30) or 0),
         workers=workers,

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from gateway.identity.keys import KeyRing
 from gateway.identity.permitted import names_model
 from gateway.pipeline import Pipeline
 from gateway.policy.catalogue import ANY, AUTO, COLLECTION, Catalogue, open_to
+from gateway.policy.ends import End
 from gateway.relay import Caller
 from gateway.upstream.faults import TransportError
 from gateway.upstream.port import Deadlines, Lease, Outgoing
@@ -34,14 +37,19 @@ class Model(msgspec.Struct, omit_defaults=True):
     shutdown_date: str | None = None
 
 
+# Told (upstream, id -> day) of what an upstream's list says of ends; that is asked for callers alone.
+Heard = Callable[[str, Mapping[str, str]], Awaitable[None]]
+
+
 class Models:
     """Lists models. The upstream's own list is added when `*` lets its names through."""
 
-    def __init__(self, keys: KeyRing, pipeline: Pipeline, upstreams: Upstreams, clock: Clock) -> None:
+    def __init__(self, keys: KeyRing, pipeline: Pipeline, upstreams: Upstreams, clock: Clock, heard: Heard) -> None:
         self._keys = keys
         self._pipeline = pipeline
         self._upstreams = upstreams
         self._clock = clock
+        self._heard = heard
         self._held: tuple[float, str, list[dict[str, Any]]] | None = None
         self._asking = asyncio.Lock()
 
@@ -83,6 +91,7 @@ class Models:
                 if found is None:
                     return self._held[2] if self._held is not None and self._held[1] == entry.upstream else []
                 self._held = (now, entry.upstream, found)
+                await self._heard(entry.upstream, shutdowns_of(found))
             return self._held[2]
 
     async def _ask(self, name: str) -> list[dict[str, Any]] | None:
@@ -112,8 +121,8 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
     for name, line in catalogue.models.lines.items():
         if not open_to(line.teams, principal.team):
             continue
-        ends = line.versions[line.champion - 1].shutdown_date
-        models.append(Model(name, "model", created, "switchyard", ends.isoformat() if ends is not None else None))
+        ends = catalogue.end_of_version(name, line.champion)
+        models.append(Model(name, "model", created, "switchyard", _day(ends)))
     permitted = [name for name in catalogue.knowledge.collections if catalogue.readable(name, principal.team)]
     models += [Model(COLLECTION + name, "model", created, "switchyard") for name in permitted]
     named = {
@@ -121,7 +130,9 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
         for name, entry in catalogue.models.models.items()
         if name != ANY and open_to(entry.teams, principal.team)
     }
-    models += [Model(name, "model", created, entry.upstream) for name, entry in named.items()]
+    for name, entry in named.items():
+        ends = catalogue.ends.of(entry.id or name, entry.upstream)
+        models.append(Model(name, "model", created, entry.upstream, _day(ends)))
     for alias, target in catalogue.models.aliases.items():
         collection = target.removeprefix(COLLECTION)
         if collection == target or collection in permitted:
@@ -129,10 +140,30 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
     return [msgspec.to_builtins(model) for model in models]
 
 
+def shutdowns_of(listed: list[dict[str, Any]]) -> dict[str, str]:
+    """The days on which an upstream's list says that models end, by id; what is no day says nothing."""
+    found = {}
+    for model in listed:
+        name, day = model.get("id"), model.get("shutdown_date")
+        if isinstance(name, str) and isinstance(day, str) and _is_day(day):
+            found[name] = day
+    return found
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def version_of(catalogue: Catalogue, name: str) -> dict[str, Any] | None:
     """A version of a line under a name that callers may send but no list shows; None for any other name."""
     if not catalogue.knows_line(name):
         return None
-    version = catalogue.version(name)
-    ends = version.shutdown_date.isoformat() if version.shutdown_date is not None else None
+    ends = _day(catalogue.end_of(name))
     return dict(msgspec.to_builtins(Model(name, "model", int(time.time()) // 86400 * 86400, "switchyard", ends)))
+
+
+def _day(end: End | None) -> str | None:
+    return None if end is None else end.day.isoformat()

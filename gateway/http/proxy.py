@@ -22,21 +22,23 @@ from gateway.wire.errors import error_body, error_event
 WATCH_AFTER_SECONDS = 0.05
 JSON = (b"content-type", b"application/json")
 MODELS = "/v1/models"
+FILES = ("/v1/files", "/v1/uploads/")
 ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
 class Proxy:
-    """Serves the mount. `in_flight` counts the calls being served."""
+    """Serves the mount. `in_flight` counts the calls being served. most: bytes of a body, and of one with a file."""
 
     def __init__(
-        self, pipeline: Pipeline, models: Models, local: Local, log: CallLog, clock: Clock, max_body_bytes: int
+        self, pipeline: Pipeline, models: Models, local: Local, log: CallLog, clock: Clock, most: tuple[int, int]
     ) -> None:
         self._pipeline = pipeline
         self._models = models
         self._local = local
         self._log = log
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
+        # Of a body, and of one that brings a file.
+        self._max_body_bytes, self._max_file_bytes = most
         self.in_flight = 0
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -57,7 +59,9 @@ class Proxy:
                 raw_path=scope["raw_path"],
                 query=scope["query_string"],
                 headers=headers,
-                body=await _read_body(receive, headers, self._max_body_bytes),
+                body=await _read_body(
+                    receive, headers, self._max_file_bytes if path.startswith(FILES) else self._max_body_bytes
+                ),
                 request_id=request_id,
                 received_monotonic=self._clock.monotonic(),
                 call_id=new_id("call"),

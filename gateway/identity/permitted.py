@@ -50,4 +50,11 @@ def open_arms(decision: Decision, principal: Principal) -> tuple[Arm, ...]:
             f"Rule {decision.rule!r} sends this call on the path {decision.arm.path!r}, which is not permitted for "
             f"this key; it may take {', '.join(allowed)}."
         )
-    return tuple(arm for arm in decision.arms if arm.path in allowed)
+    return tuple(_within(arm, allowed) for arm in decision.arms if arm.path in allowed)
+
+
+def _within(arm: Arm, allowed: tuple[str, ...]) -> Arm:
+    if arm.successor is None:
+        return arm
+    successor = _within(arm.successor, allowed) if arm.successor.path in allowed else None
+    return msgspec.structs.replace(arm, successor=successor)

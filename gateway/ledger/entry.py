@@ -153,11 +153,11 @@ class Ledger:
     def ceiling(self, call: Call, arm: Arm, day: date) -> int | None:
         """What a call can cost at an arm at most, in nano-dollars; None without a price."""
         most = most_cost(self.prices.rates(arm.model, day), call, arm, self.context_tokens)
-        instead = arm.terms.store_down if arm.terms is not None else None
-        if most is None or instead is None:
-            return most
-        other = most_cost(self.prices.rates(instead.model, day), call, instead, 0)
-        return None if other is None else max(most, other)
+        others = [arm.successor, arm.terms.store_down if arm.terms is not None else None]
+        for other in others if most is not None else ():
+            dear = 0 if other is None else self.ceiling(call, other, day)
+            most = None if most is None or dear is None else max(most, dear)
+        return most
 
 
 class Entry:

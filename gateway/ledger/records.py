@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.core.call import Principal
 from gateway.core.clock import utc_day
-from gateway.core.decision import Arm, Decision, Features, Names, Trace
+from gateway.core.decision import Arm, Decision, Features, Names, Trace, Trial
 from gateway.core.event import UsageEvent
 from gateway.core.facts import Facts, KnowledgeSignal, TaskSignal
 from gateway.core.grounds import Grounds
@@ -73,6 +73,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     tasks: tuple[TaskSignal, ...] | None = None
     contributions: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
     arms: tuple[ArmCost, ...] = ()
+    trial: Trial | None = None
 
     def facts(self) -> Facts:
         """The facts as they were."""
@@ -121,6 +122,7 @@ def record_of(
         tasks=facts.tasks,
         contributions=contributions,
         arms=costs,
+        trial=decision.trial,
     )
 
 

@@ -133,6 +133,22 @@ class Instruments:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.weight = Gauge(
+            "gateway_model_line_weight",
+            "Share of a line's calls that a version is to answer.",
+            ("line", "version"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.successions = Counter(
+            "gateway_line_successions",
+            "Calls of a line that went to its successor.",
+            ("line",),
+            registry=registry,
+        )
+        self.canary_rollbacks = Counter(
+            "gateway_line_rollbacks", "Canaries of a line that were taken back.", ("line",), registry=registry
+        )
         self.pending = Gauge(
             "gateway_journal_pending_events",
             "Closed attempts that are not in the database yet.",

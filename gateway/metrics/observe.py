@@ -1,5 +1,6 @@
 """From a closed event to the instruments: the only way in for anything that is also in the books."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.core.event import UsageEvent
@@ -30,6 +31,8 @@ class Observer:
         self._costs: dict[tuple[str, str, str, str], Any] = {}
         self._paths: dict[str, tuple[Any, Any, Any]] = {}
         self._decisions: dict[tuple[str, str], Any] = {}
+        # By call id, who else is told of each event of a call.
+        self.watching: dict[str, Callable[[UsageEvent], None]] = {}
 
     def know(self, models: frozenset[str]) -> None:
         """Names of models that policy defines; they always have a series of their own."""
@@ -60,6 +63,16 @@ class Observer:
             on.unpriced.labels(model).inc()
         if event.last:
             self._count_call(event, model)
+        if self.watching and event.call_id in self.watching:
+            self.watching[event.call_id](event)
+
+    def succeeded(self, line: str) -> None:
+        """Counts a call in whose line's place its successor is asked."""
+        self._on.successions.labels(line).inc()
+
+    def rolled_back(self, line: str) -> None:
+        """Counts a canary that was taken back."""
+        self._on.canary_rollbacks.labels(line).inc()
 
     def grounded(self, event: UsageEvent, grounds: Grounds) -> None:
         """Counts what a closed attempt's answer stood on."""

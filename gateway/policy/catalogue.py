@@ -14,6 +14,7 @@ from gateway.core.decision import Arm, Grounding, OnNoMatch, Path, RagTerms
 from gateway.core.errors import ModelNotFound
 from gateway.core.ids import MADE
 from gateway.core.values import Value
+from gateway.policy.ends import End, Ends
 from gateway.policy.knowledge_file import KnowledgeFile
 from gateway.policy.models_file import LineEntry, ModelsFile, SuccessorEntry, VersionEntry
 
@@ -55,19 +56,35 @@ class Copy(Value, frozen=True):
     monthly_nano_usd: int
 
 
+class OnTrial(Value, frozen=True):
+    """A line's challenger that answers a share of its champion's calls. champion: its number."""
+
+    arm: Arm
+    champion: int
+    share: float
+
+
 class Resolved(Value, frozen=True):
-    """The arm that a way means today, and the line whose end moved it there."""
+    """The arm that a way means today, the line whose end moved it there, and what is on trial in its place."""
 
     arm: Arm
     successor_of: str | None = None
+    trial: OnTrial | None = None
 
 
 class Catalogue:
     """Names of models.yaml and knowledge.yaml, resolved. Pure look-ups."""
 
-    def __init__(self, models: ModelsFile, knowledge: KnowledgeFile) -> None:
+    def __init__(self, models: ModelsFile, knowledge: KnowledgeFile, ends: Ends | None = None) -> None:
         self.models = models
         self.knowledge = knowledge
+        self.ends = ends or Ends()
+        # Worked out once: every decision for a line asks.
+        self._ends: dict[tuple[str, int], End | None] = {
+            (name, number): self.ends.of_version(version)
+            for name, line in models.lines.items()
+            for number, version in enumerate(line.versions, 1)
+        }
         self._tuned: dict[str, tuple[str, int]] = {
             version.id: (name, number)
             for name, line in models.lines.items()
@@ -121,6 +138,21 @@ class Catalogue:
             raise _no_model(reference)
         return found[1].versions[self._number(reference, found[1]) - 1]
 
+    def end_of(self, reference: str) -> End | None:
+        """When the version that a line reference stands for is shut down; None when nobody says.
+
+        Raises ModelNotFound for a name that stands for no line.
+        """
+        reference = self.meant(reference)
+        found = self.line_of(reference)
+        if found is None:
+            raise _no_model(reference)
+        return self._ends[found[0], self._number(reference, found[1])]
+
+    def end_of_version(self, line: str, number: int) -> End | None:
+        """When a version of a line that is known is shut down."""
+        return self._ends.get((line, number))
+
     def knows_model(self, name: str) -> bool:
         """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
         if name in {AUTO, ANY, ""}:
@@ -158,12 +190,17 @@ class Catalogue:
     def _line(self, name: str, line_name: str, line: LineEntry, today: date, team: str, depth: int) -> Resolved:
         number = self._number(name, line)
         version: VersionEntry = line.versions[number - 1]
-        if version.shutdown_date is None or today < version.shutdown_date:
-            arm = Arm(path="fine_tuned", upstream=version.upstream, model=version.id, line=line_name, version=number)
-            return Resolved(arm)
+        end = self._ends[line_name, number]
+        # A day that nobody wrote here moves calls to a successor; without one the provider is asked while it answers.
+        day = None if end is None else end.written or (end.day if line.successor is not None else None)
+        if day is None or today < day:
+            arm = _arm(line_name, number, version)
+            if line.successor is not None and depth < MAX_SUCCESSORS:
+                arm = msgspec.structs.replace(arm, successor=self._stand_in(line_name, line, today, team, depth))
+            return Resolved(arm, trial=self._on_trial(name, line_name, line, today) if line.canary else None)
         if line.successor is None or depth >= MAX_SUCCESSORS:
             raise ModelNotFound(
-                f"Model line {line_name!r} ended on {version.shutdown_date} and names no successor. "
+                f"Model line {line_name!r} ended on {day} and names no successor. "
                 "Add `successor:` in policies/models.yaml.",
                 param="model",
             )
@@ -175,6 +212,27 @@ class Catalogue:
         if successor.path == "rag":
             answer = _with_sources(answer, tuple(successor.collections), "direct")
         return Resolved(answer, successor_of=ended)
+
+    def _stand_in(self, name: str, line: LineEntry, today: date, team: str, depth: int) -> Arm | None:
+        """Who answers for a line whose model its provider does not have any more; None when nobody can."""
+        if line.successor is None:
+            return None
+        try:
+            arm = self._successor(name, line.successor, today, team, depth + 1).arm
+        except ModelNotFound:
+            return None
+        return msgspec.structs.replace(arm, successor_of=name)
+
+    def _on_trial(self, name: str, line_name: str, line: LineEntry, today: date) -> OnTrial | None:
+        """What is on trial for calls of the champion: of `line` and `line@champion`, not of a version that is named."""
+        number = line.challenger
+        if number is None or number == line.champion or name not in {line_name, f"{line_name}@champion"}:
+            return None
+        end = self._ends[line_name, number]
+        if end is not None and today >= end.day:
+            return None
+        arm = _arm(line_name, number, line.versions[number - 1], is_canary=True)
+        return OnTrial(arm, line.champion, line.canary)
 
     def _number(self, name: str, line: LineEntry) -> int:
         if name in self._tuned:
@@ -197,10 +255,8 @@ class Catalogue:
             named = entry.model if entry is not None and self.readable(collection, team) else None
             name = self.meant(named) if named else name
         resolved = self._answering(name, today, team)
-        arm = _with_sources(resolved.arm, way.collections, way.on_no_match)
-        if way.terms is not None:
-            arm = msgspec.structs.replace(arm, terms=self._terms(way.terms, today, team))
-        return Resolved(arm, resolved.successor_of)
+        terms = None if way.terms is None else self._terms(way.terms, today, team)
+        return _sourced(resolved, way.collections, way.on_no_match, terms)
 
     def _terms(self, terms: Terms, today: date, team: str) -> RagTerms:
         """The terms with the arms that their models mean today. One that is gone helps nobody, and costs no call."""
@@ -236,18 +292,30 @@ class Catalogue:
                 param="model",
             )
         resolved = self._answering(self.meant(model), today, team)
-        return Resolved(_with_sources(resolved.arm, (collection,), "abstain"), resolved.successor_of)
+        return _sourced(resolved, (collection,), "abstain")
 
 
-def _with_sources(arm: Arm, collections: tuple[str, ...], on_no_match: OnNoMatch) -> Arm:
-    return Arm(
-        path="rag",
-        upstream=arm.upstream,
-        model=arm.model,
-        line=arm.line,
-        version=arm.version,
-        collections=collections,
-        on_no_match=on_no_match,
+def _arm(line: str, number: int, version: VersionEntry, *, is_canary: bool = False) -> Arm:
+    return Arm("fine_tuned", version.upstream, version.id, line, number, is_canary=is_canary)
+
+
+def _sourced(
+    resolved: Resolved, collections: tuple[str, ...], on_no_match: OnNoMatch, terms: RagTerms | None = None
+) -> Resolved:
+    """The same with sources, whoever comes to answer."""
+    trial = resolved.trial
+    if trial is not None:
+        trial = msgspec.structs.replace(trial, arm=_with_sources(trial.arm, collections, on_no_match, terms))
+    arm = _with_sources(resolved.arm, collections, on_no_match, terms)
+    return Resolved(arm, resolved.successor_of, trial)
+
+
+def _with_sources(arm: Arm, collections: tuple[str, ...], on_no_match: OnNoMatch, terms: RagTerms | None = None) -> Arm:
+    successor = arm.successor
+    if successor is not None and successor.path != "rag":
+        successor = _with_sources(successor, collections, on_no_match, terms)
+    return msgspec.structs.replace(
+        arm, path="rag", collections=collections, on_no_match=on_no_match, terms=terms, successor=successor
     )
 
 

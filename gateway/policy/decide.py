@@ -5,11 +5,11 @@ import contextlib
 import msgspec
 
 from gateway.core.call import Call, Principal
-from gateway.core.decision import Arm, CallLimits, Decision, Features, Names, Parameters, Shadow, Step, Trace
+from gateway.core.decision import Arm, CallLimits, Decision, Features, Names, Parameters, Shadow, Step, Trace, Trial
 from gateway.core.errors import ModelNotFound
 from gateway.core.facts import Facts, Needs
 from gateway.core.values import Value
-from gateway.policy.catalogue import Catalogue, Copy, Resolved, Way
+from gateway.policy.catalogue import Catalogue, Copy, OnTrial, Resolved, Way
 from gateway.policy.condition import Check, Part
 from gateway.policy.seen import Patterns, Seen
 from gateway.policy.weights import Weights
@@ -96,9 +96,11 @@ class Policy(Value, frozen=True):
         )
         return Seen(names, None, facts, self.patterns, self.weights, call)
 
-    def seen_again(self, names: Names, features: Features, facts: Facts, draw: float) -> Seen:
+    def seen_again(
+        self, names: Names, features: Features, facts: Facts, draw: float, trial: float | None = None
+    ) -> Seen:
         """A recorded call as this policy's rules look at it."""
-        return Seen(names, features, facts, self.patterns, self.weights, draw=draw)
+        return Seen(names, features, facts, self.patterns, self.weights, draw=draw, trial=trial)
 
     def shortlist(self, seen: Seen) -> Shortlist:
         """The rules that these names do not rule out, with the checks still to make, up to one that surely holds.
@@ -177,19 +179,21 @@ def _gone(
     """The decision with the arms that the rule means for this call today."""
     arms: tuple[Arm, ...] = ()
     others: tuple[Arm, ...] = ()
-    successor_of = None
+    chosen: Resolved | None = None
     draw = seen.facts.draw
-    shadow = None
+    shadow = trial = None
     if rule.refusal is not None:
         pass
     elif seen.names.endpoint == "passthrough":
         arms = (_passthrough(policy.catalogue, rule, seen),)
     elif len(rule.ways) == 1 and not rule.fallbacks:
         chosen = _resolve(policy, rule.ways[0][1], seen)
-        arms, successor_of = (_served(chosen, seen),), chosen.successor_of
+        arms = (_served(chosen, seen),)
     else:
         draw = seen.draw(rule.name, rule.sticky, principal)
-        arms, others, successor_of = _chosen(policy, rule, seen, draw)
+        arms, others, chosen = _chosen(policy, rule, seen, draw)
+    if chosen is not None and chosen.trial is not None:
+        trial, arms, others = _tried(chosen.trial, arms, others, seen)
     if rule.shadow is not None and arms:
         shadow = _shadow(policy, rule.shadow, seen)
     return Decision(
@@ -201,18 +205,33 @@ def _gone(
         seen.names,
         seen.features,
         draw,
-        successor_of,
+        None if chosen is None else chosen.successor_of,
         rule.refusal,
         rule.limits,
         rule.parameters,
         shadow,
         others,
         seen.scores() if seen.facts.knowledge or seen.facts.tasks else (),
+        trial,
     )
 
 
-def _chosen(policy: Policy, rule: Rule, seen: Seen, draw: float) -> tuple[tuple[Arm, ...], tuple[Arm, ...], str | None]:
-    """The arms in order, those that the draw left aside, and the line whose end moved the first."""
+def _tried(
+    found: OnTrial, arms: tuple[Arm, ...], others: tuple[Arm, ...], seen: Seen
+) -> tuple[Trial, tuple[Arm, ...], tuple[Arm, ...]]:
+    """The arms with a line's challenger before its champion, or among those left aside."""
+    champion, challenger = found.champion, found.arm
+    name = f"{challenger.line}@v{challenger.version}"
+    trial = Trial(challenger.line or "", champion, challenger.version or 0, found.share, seen.trial_draw(name))
+    model = (challenger.upstream, challenger.model)
+    if not trial.is_drawn:
+        return trial, arms, (*others, challenger)
+    rest = tuple([arm for arm in arms if (arm.path, arm.upstream, arm.model) != (challenger.path, *model)])
+    return trial, (challenger, *rest), others
+
+
+def _chosen(policy: Policy, rule: Rule, seen: Seen, draw: float) -> tuple[tuple[Arm, ...], tuple[Arm, ...], Resolved]:
+    """The arms in order, those that the draw left aside, and what the first was resolved from."""
     place = next((place for place, (end, _) in enumerate(rule.ways) if draw < end), len(rule.ways) - 1)
     drawn = rule.ways[place][1]
     left = [way for _, way in rule.ways if way is not drawn]
@@ -230,7 +249,7 @@ def _chosen(policy: Policy, rule: Rule, seen: Seen, draw: float) -> tuple[tuple[
         arms = [_served(chosen, seen)]
     arms += [arm for arm in _there(policy, spares, seen) if arm not in arms]
     others = [arm for arm in _there(policy, left, seen) if arm not in arms]
-    return tuple(dict.fromkeys(arms)), tuple(others), chosen.successor_of
+    return tuple(dict.fromkeys(arms)), tuple(others), chosen
 
 
 def _there(policy: Policy, ways: list[Way], seen: Seen) -> list[Arm]:

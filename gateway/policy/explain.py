@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.decision import Arm, Decision, RagTerms, SignalScore
+from gateway.core.decision import Arm, Decision, RagTerms, SignalScore, Trial
 from gateway.core.errors import GatewayError
 from gateway.policy.condition import Part
 from gateway.policy.decide import Policy, decide_seen
@@ -33,6 +33,7 @@ class Explained(msgspec.Struct, frozen=True):
     policy_hash: str
     signals: tuple[SignalScore, ...]
     steps: list[dict[str, Any]]
+    canary: str | None = None
 
 
 def explain(policy: Policy, decision: Decision, seen: Seen) -> Explained:
@@ -55,6 +56,7 @@ def explain(policy: Policy, decision: Decision, seen: Seen) -> Explained:
         policy_hash=decision.policy_hash,
         signals=decision.scores,
         steps=steps_told(policy, decision, seen),
+        canary=None if decision.trial is None else trial_told(decision.trial),
     )
 
 
@@ -69,6 +71,13 @@ def explain_entry(policy: Policy, entry: CallEntry, now: float) -> Explained:
     if not isinstance(decision, Decision):
         raise TypeError("every signal that a rule asks about is given")
     return explain(policy, decision, seen)
+
+
+def trial_told(trial: Trial) -> str:
+    """What is on trial, and whether this call is a part of it."""
+    answers = trial.challenger if trial.is_drawn else trial.champion
+    told = f"{trial.line}@v{trial.challenger} has {trial.share:.1%} of the calls of v{trial.champion}"
+    return f"{told}; this one came to {trial.drawn:.4f}, so v{answers} answers"
 
 
 def arm_name(arm: Arm) -> str:
@@ -123,6 +132,8 @@ def failing_tests(policy: Policy, now: float) -> list[tuple[int, str]]:
     for number, test in enumerate(policy.tests):
         call, principal = example_call(test.call)
         seen = policy.seen(call, principal, example_facts(test.call, now, policy))
+        # Whatever is on trial today, the policy's own tests are of what it says.
+        seen.given_trial = 1.0
         try:
             decision = decide_seen(policy, seen, "dec_test", principal)
         except GatewayError as fault:

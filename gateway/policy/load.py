@@ -12,17 +12,29 @@ from gateway.policy.aliases import alias_faults
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.compile import compile_policy
 from gateway.policy.decide import Policy
+from gateway.policy.ends import Ends
 from gateway.policy.faults import Named, knowledge_faults, model_faults, rule_faults, tuning_faults
 from gateway.policy.knowledge_file import KnowledgeFile
 from gateway.policy.models_file import ModelsFile
 from gateway.policy.registry_file import REGISTRY, RegistryFile, with_registry
 from gateway.policy.routing_file import RoutingFile
 from gateway.policy.salvage import Read, read_file
+from gateway.policy.shutdowns_file import BUILT_IN as BUILT_IN_SHUTDOWNS
+from gateway.policy.shutdowns_file import SHUTDOWNS, ShutdownsFile
 from gateway.policy.signals_file import BUILT_IN, SignalsFile
 from gateway.policy.teams_file import TeamsFile
 from gateway.policy.tuning_file import TuningFile
 
-FILES = ("routing.yaml", "models.yaml", "knowledge.yaml", "prices.yaml", "teams.yaml", "signals.yaml", "tuning.yaml")
+FILES = (
+    "routing.yaml",
+    "models.yaml",
+    "knowledge.yaml",
+    "prices.yaml",
+    "teams.yaml",
+    "signals.yaml",
+    "tuning.yaml",
+    SHUTDOWNS,
+)
 NEEDED = frozenset({"routing.yaml", "models.yaml"})
 _PLACE = re.compile(r"(.+?):(\d+):(\d+): ")
 
@@ -79,6 +91,7 @@ def read_texts(folder: Path) -> Texts:
         raise BadConfiguration(faults)
     # Kept with the policy: a later gateway may bring other weights, and an old decision must stay what it was.
     found.setdefault("signals.yaml", BUILT_IN.read_bytes())
+    found.setdefault(SHUTDOWNS, BUILT_IN_SHUTDOWNS.read_bytes())
     return Texts(str(folder), found)
 
 
@@ -104,9 +117,12 @@ def load(texts: Texts) -> Rulebook:
     signals = _read(texts, "signals.yaml", SignalsFile)
     routing = _read(texts, "routing.yaml", RoutingFile)
     tuning = _read(texts, "tuning.yaml", TuningFile)
-    faults = [fault for file in (models, knowledge, teams, signals, routing, tuning) for fault in file.faults]
+    shutdowns = _read(texts, SHUTDOWNS, ShutdownsFile)
+    files = (models, knowledge, teams, signals, routing, tuning, shutdowns)
+    faults = [fault for file in files for fault in file.faults]
     registry = _read(texts, REGISTRY, RegistryFile)
-    catalogue = Catalogue(with_registry(models.file, registry.file), knowledge.file)
+    ends = Ends(registry.file.shutdowns, shutdowns.file)
+    catalogue = Catalogue(with_registry(models.file, registry.file), knowledge.file, ends)
     named = Named(catalogue, models.doubt, knowledge.doubt)
     faults += model_faults(models.file, models.document, named)
     faults += alias_faults(models.file, models.document, named)

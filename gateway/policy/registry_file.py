@@ -1,5 +1,6 @@
 """Tuned models and lines that are kept in the database, as the policy takes them over: a file that nobody writes."""
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import Field
@@ -8,13 +9,20 @@ from gateway.core.document import Written
 from gateway.policy.models_file import LineEntry, ModelEntry, ModelsFile, Name
 
 REGISTRY = "registry.yaml"
+# Where a gateway keeps it, in its data folder, and the training files of lines that it names by their ids here.
+KEPT, LINE_FILES = "registry.json", "line_files"
+OUR_FILES = "file-"
 
 
 class RegistryFile(Written):
-    """models: that jobs made here, by id. lines: whose versions and aliases are kept here."""
+    """models: that jobs made here, by id. lines: whose versions and aliases are kept here.
+
+    shutdowns: of each upstream, what its own list said of when its models end.
+    """
 
     models: dict[str, ModelEntry] = {}
     lines: Annotated[dict[Name, LineEntry], Field()] = {}
+    shutdowns: dict[str, dict[str, date]] = {}
 
 
 def with_registry(models: ModelsFile, registry: RegistryFile) -> ModelsFile:

@@ -45,7 +45,18 @@ class Seen:
     asks, and are then a part of what is recorded.
     """
 
-    __slots__ = ("_features", "_given_draw", "_language", "_matched", "_patterns", "_weights", "call", "facts", "names")
+    __slots__ = (
+        "_features",
+        "_given_draw",
+        "_language",
+        "_matched",
+        "_patterns",
+        "_weights",
+        "call",
+        "facts",
+        "given_trial",
+        "names",
+    )
 
     def __init__(
         self,
@@ -56,6 +67,7 @@ class Seen:
         weights: Weights,
         call: Call | None = None,
         draw: float | None = None,
+        trial: float | None = None,
     ) -> None:
         self.names = names
         self.facts = facts
@@ -64,6 +76,8 @@ class Seen:
         self._patterns = patterns
         self._weights = weights
         self._given_draw = draw
+        # What a replay's call came to in a line's canary; a policy's own tests take none.
+        self.given_trial = trial
         matched = features.matched if features is not None else None
         self._matched = frozenset(matched) if matched is not None else None
         self._language = features.language if features is not None else None
@@ -148,10 +162,28 @@ class Seen:
         if self._given_draw is not None:
             return self._given_draw
         value = sticky_value(field, self.call, principal) if field and self.call and principal else ""
-        if not value:
-            return self.facts.draw
-        digest = hashlib.blake2b(f"{rule}\0{field}\0{value}".encode(errors="replace"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") / 2**64
+        return _share_of(rule, field or "", value) if value else self.facts.draw
+
+    def trial_draw(self, trial: str) -> float:
+        """The share of [0, 1) that decides whether a line's canary has this call.
+
+        The same for all calls of a conversation that has an id, else of a user, else for this call alone. trial: names
+        what is on trial, so that another one draws anew; more of the share keeps who had a part in it.
+        """
+        if self.given_trial is not None:
+            return self.given_trial
+        call = self.call
+        if call is not None and call.conversation:
+            return _share_of(trial, "conversation", call.conversation)
+        if call is not None and call.user:
+            return _share_of(trial, "user", call.user)
+        return _share_of(trial, "call", repr(self.facts.draw))
+
+
+def _share_of(what: str, field: str, value: str) -> float:
+    digest = hashlib.blake2b(f"{what}\0{field}\0{value}".encode(errors="replace"), digest_size=8).digest()
+    # 53 bits: all that a float holds, so that none is rounded up to 1.
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
 def sticky_value(field: str, call: Call, principal: Principal) -> str:

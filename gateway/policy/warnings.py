@@ -132,11 +132,12 @@ def _of_lines(files: Files, known: Known) -> Iterator[Warned]:
     for name, numbers in _in_use(files).items():
         line = files.catalogue.models.lines[name]
         for number in sorted(numbers):
-            end = line.versions[number - 1].shutdown_date
-            left = known.days + 1 if end is None else (end - known.today).days
-            if left > known.days:
+            end = files.catalogue.end_of_version(name, number)
+            left = known.days + 1 if end is None else (end.day - known.today).days
+            if end is None or left > known.days:
                 continue
-            when = f"ends on {end}, in {left} days" if left > 0 else f"ended on {end}"
+            when = f"ends on {end.day}, in {left} days" if left > 0 else f"ended on {end.day}"
+            when += "" if end.written == end.day else f" ({end.source})"
             successor = line.successor
             if successor is None:
                 then = "it names no `successor`: its calls are then a 404"

@@ -74,17 +74,18 @@ def example_tokens(row: Row, encoding: EncodingName) -> ExampleTokens:
 
 
 class TokenCounter:
-    """Counts rows for one base model, each once however many ask."""
+    """Counts rows for one base model, and adds them up. total, trained: of all rows that were asked about."""
 
     def __init__(self, base: str) -> None:
         self.vocabulary = vocabulary_of(base)
-        self._last: tuple[Row, ExampleTokens] | None = None
+        self.total = self.trained = 0
 
     def of(self, row: Row) -> ExampleTokens:
-        """The row's tokens."""
-        if self._last is None or self._last[0] is not row:
-            self._last = row, example_tokens(row, self.vocabulary.encoding)
-        return self._last[1]
+        """The row's tokens, counted anew each time."""
+        counted = example_tokens(row, self.vocabulary.encoding)
+        self.total += counted.total
+        self.trained += counted.trained
+        return counted
 
 
 def _functions(row: Row) -> Sequence[object]:

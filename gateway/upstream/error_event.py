@@ -41,3 +41,8 @@ def _is_the_callers(error: Any) -> bool:
         if len(code) == 3 and code.isdigit():
             return 400 <= int(code) < 500 and int(code) not in _NOT_THE_CALLERS
     return error.get("type") == "invalid_request_error"
+
+
+def is_about_options(refusal: bytes) -> bool:
+    """Whether a refusal is of the `stream_options` that we put in."""
+    return b"stream_options" in refusal or b"include_usage" in refusal

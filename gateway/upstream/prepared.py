@@ -10,6 +10,9 @@ from gateway.core.decision import Arm
 from gateway.core.event import Closing
 from gateway.core.grounds import Grounds
 from gateway.core.values import Value
+from gateway.wire.usage import usage_of_body
+
+BYTES_PER_TOKEN = 4
 
 
 class ReplyEditor(Protocol):
@@ -41,7 +44,7 @@ class Prepared(Value, frozen=True):
     another arm is left, that one is to answer instead, and gets the headers and the editor. instead: an arm to ask in
     place of this one, whose reply gets these headers. grounds: what the answer stands on, told whenever the books
     ask. weigh: looks at a whole good reply before anybody else does. judging: by whom the answer is looked at after it
-    was given.
+    was given. heard: told the words of a good reply that came whole.
     """
 
     arm: Arm
@@ -56,6 +59,7 @@ class Prepared(Value, frozen=True):
     grounds: Callable[[], Grounds] | None = None
     weigh: "Callable[[bytes], Awaitable[Weighed]] | None" = None
     judging: "Judging | None" = None
+    heard: Callable[[str], None] | None = None
 
 
 def passed_on(given: Prepared, passed: Prepared | None) -> Prepared:
@@ -70,6 +74,14 @@ def passed_on(given: Prepared, passed: Prepared | None) -> Prepared:
         return given
     editor = given.editor if given.editor is not None else passed.editor
     return msgspec.structs.replace(given, headers=given.headers + passed.headers, editor=editor)
+
+
+def with_what_came(closing: Closing, came: bytes) -> Closing:
+    """The same with the usage that a body tells of, else with its bytes counted."""
+    if not came or closing.usage is None:
+        return closing
+    words = msgspec.structs.replace(closing.usage, output_tokens=len(came) // BYTES_PER_TOKEN)
+    return msgspec.structs.replace(closing, usage=usage_of_body(came) or words)
 
 
 class Judging(Value, frozen=True):

@@ -14,13 +14,13 @@ from gateway.core.errors import CallerLeft, GatewayError, UpstreamFailed, Upstre
 from gateway.core.event import Closing
 from gateway.upstream.ahead import ReadAhead, Sent
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.error_event import is_failure
+from gateway.upstream.error_event import is_about_options, is_failure
 from gateway.upstream.faults import Aborted, ConnectFailed, TimedOut, TransportError
 from gateway.upstream.port import Deadlines, Lease, Outgoing, Reply
-from gateway.upstream.prepared import Book, Prepared, passed_on
+from gateway.upstream.prepared import Book, Prepared, passed_on, with_what_came
+from gateway.upstream.succession import Gone
 from gateway.upstream.upstreams import Upstream, Upstreams
 from gateway.upstream.waiting import Waiting, deadlines_within, retry_after
-from gateway.wire.usage import usage_of_body
 
 # The status says that the call was not served, so that a second try cannot be a second answer.
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
@@ -34,7 +34,6 @@ MAX_PAUSE = 4.0
 FIRST_PAUSE = 0.1
 # With less time than this nothing is sent: it would be billed and not be read.
 LEAST_SECONDS = 0.01
-BYTES_PER_TOKEN = 4
 # After the caller has left, an upstream that is to be drained gets this long.
 DRAIN_SECONDS = 60.0
 # What goes upstream of a caller's headers. The credential never does.
@@ -52,6 +51,7 @@ class Sender:
     def __init__(self, upstreams: Upstreams, observe: Observe) -> None:
         self.upstreams = upstreams
         self.observe = observe
+        self.gone = Gone(upstreams.clock.monotonic)
 
     async def send(
         self,
@@ -136,6 +136,8 @@ class _Chain:
             raise CallerLeft("The caller left between two tries.")
         if self.tries and self._is_over():
             raise UpstreamTimeout(self._deadline_told())
+        if arm.successor is not None and self.sender.gone.knows(arm):
+            arm = arm.successor
         upstream = self.upstreams[arm.upstream]
         breaker = self.sender.upstreams.breaker(arm.upstream, arm.model, self.own_waiting)
         ticket = breaker.admits()
@@ -178,13 +180,22 @@ class _Chain:
                         return None
                     await self._pause(pause)
                     continue
-            elif reply.status == 404 and arm.line is not None and not ends:
-                # A tuned model that is gone at its provider: its fallback is what the policy has for that.
-                self._refused(reply)
-                return None
             sent = await self._begun(arm, prepared, reply, ends=ends)
+            if sent is not None and arm.line is not None and reply.status >= 400 and sent.reply is not None:
+                return await self._refused_by_tuned(arm, sent, sent.reply, ends=ends)
             return sent if sent is None or prepared.weigh is None else await self._weighed(arm, prepared, sent)
         return None
+
+    async def _refused_by_tuned(self, arm: Arm, sent: Sent, reply: ReadAhead, *, ends: bool) -> Sent | None:
+        """What a tuned model's refusal comes to: its provider may not have it any more, and a canary costs no call."""
+        if self.sender.gone.told(arm, reply.status, reply.ahead) and arm.successor is not None:
+            self._refused(reply)
+            self.tries -= 1  # One that the provider surely did not work on takes no other's turn.
+            return await self.try_arm(arm.successor, last=self.last)
+        if (reply.status == 404 or arm.is_canary) and not ends:
+            self._refused(reply)
+            return None
+        return sent
 
     async def _not_asked(self, prepared: Prepared) -> Sent | None:
         """An answer of our own, or another arm's in place of this one's."""
@@ -222,10 +233,7 @@ class _Chain:
     def _set_aside(self, reply: ReadAhead) -> None:
         """Books an answer that came whole and is not given."""
         closing = self.book.closing_of_prompt(Closing("ok", reply.status, "answer_unsupported"))
-        if closing.usage is not None:
-            words = replace(closing.usage, output_tokens=len(reply.ahead) // BYTES_PER_TOKEN)
-            closing = replace(closing, usage=usage_of_body(reply.ahead) or words)
-        self.book.fail(closing)
+        self.book.fail(with_what_came(closing, reply.ahead))
 
     async def _attempt(self, prepared: Prepared) -> Reply | None:
         """One try, as far as the head. None with `fault` set when it failed; unsent: nothing had left us."""
@@ -280,7 +288,7 @@ class _Chain:
         sent = Sent(prepared, ahead, self.upstream)
         if reply.status not in REFUSED_CREDENTIALS:
             await ahead.begin(self.deadlines.first_token_seconds or self.deadlines.first_byte_seconds)
-        if reply.status == 400 and prepared.usage_injected and _is_about_options(ahead.ahead):
+        if reply.status == 400 and prepared.usage_injected and is_about_options(ahead.ahead):
             return await self._without_options(arm, ahead)
         failure = ahead.failure
         if failure is None and not (ahead.first and is_failure(ahead.first)):
@@ -339,10 +347,7 @@ class _Chain:
         closing = self.book.closing_of_prompt(
             Closing("timeout" if slow else "upstream_error", fault.status, fault.code)
         )
-        if came and closing.usage is not None:
-            usage = usage_of_body(came) or replace(closing.usage, output_tokens=len(came) // BYTES_PER_TOKEN)
-            closing = replace(closing, usage=usage)
-        self.book.fail(closing)
+        self.book.fail(with_what_came(closing, came))
 
     def _refused(self, reply: Reply, *, at_work: bool = False) -> None:
         """Books a try that was not served: that costs nothing, unless somebody behind it may be at work."""
@@ -382,10 +387,6 @@ class _Chain:
         await asyncio.sleep(seconds)
         if self.lease.aborted or self.caller.left:
             raise CallerLeft("The caller left between two tries.")
-
-
-def _is_about_options(refusal: bytes) -> bool:
-    return b"stream_options" in refusal or b"include_usage" in refusal
 
 
 def _outgoing(call: Call, prepared: Prepared, upstream: Upstream, attempt_id: str) -> Outgoing:

@@ -27,6 +27,8 @@ def count_tokens(text: str, encoding: EncodingName = "o200k_base") -> int:
     if not text:
         return 0
     encode = _encoding(encoding).encode_ordinary
+    if len(text) <= PIECE:
+        return len(encode(text))
     head = text[:MAX_COUNTED]
     pieces = (head[at : at + PIECE] for at in range(0, len(head), PIECE))
     counted = sum(len(encode(piece)) for piece in pieces)

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ from tests.fakes.ray_cluster import ray_cluster
 from tests.fakes.trainers import EPOCHS, QUESTIONS, TINY_RATE, chats, ended, plan, source, watched
 
 ROOT = Path(__file__).parents[2]
-HAS_TORCH = find_spec("torch") is not None and find_spec("peft") is not None
 
 
 @dataclass(frozen=True)

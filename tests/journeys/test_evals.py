@@ -230,6 +230,29 @@ class TestRuns:
         listed = client.evals.runs.list(made.id, status="canceled")
         assert [run.id for run in listed] == [begun.id]
 
+    def test_a_spent_budget_ends_the_run_and_says_so(self, gateway: RunningGateway) -> None:
+        client = gateway.client("paupers")
+        made = create(client, [JUDGE])
+        # A budget of a thousandth of a cent: some calls fit, forty do not.
+        gateway.admin("PUT", "/admin/teams/paupers/budget", {"monthly_budget_usd": "0.0005"})
+        content: Any = {"type": "file_content", "content": [row(f"Question {n}", "x") for n in range(40)]}
+        source: Any = {"type": "completions", "model": "gpt-4.1-mini", "source": content, "input_messages": PROMPT}
+        begun = client.evals.runs.create(made.id, data_source=source)
+        run = ended(client, made.id, begun.id)
+        assert (run.status, run.error.code) == ("failed", "insufficient_quota")
+        assert "paupers" in run.error.message
+        assert run.result_counts.total < 40
+
+    def test_a_key_that_may_not_use_the_model_gets_errors_and_no_answers(self, gateway: RunningGateway) -> None:
+        client = gateway.client(key=gateway.key("bound", fresh=True, allowed_models=["gpt-4o-mini"]))
+        made = create(client, [EQUAL])
+        content: Any = {"type": "file_content", "content": [row("Question", "x")]}
+        source: Any = {"type": "completions", "model": "gpt-4.1-mini", "source": content, "input_messages": PROMPT}
+        begun = client.evals.runs.create(made.id, data_source=source)
+        assert ended(client, made.id, begun.id).result_counts.errored == 1
+        (item,) = client.evals.runs.output_items.list(begun.id, eval_id=made.id)
+        assert (item.status, item.sample.error.code) == ("error", "not_permitted")
+
 
 class TestFaults:
     def test_every_fault_of_an_eval_is_told_at_once(self, client: openai.OpenAI) -> None:
@@ -272,6 +295,31 @@ class TestFaults:
         }
         with pytest.raises(openai.BadRequestError, match="not kept here"):
             client.evals.runs.create(made.id, data_source=source)
+
+    def test_a_body_that_cannot_be_kept_is_refused(self, gateway: RunningGateway, made: EvalCreateResponse) -> None:
+        for path in ("/v1/evals", f"/v1/evals/{made.id}", f"/v1/evals/{made.id}/runs"):
+            for body in (
+                b"[]",
+                b"{",
+                b'{"name": "\\ud800"}',
+                b'{"name": "\\u0000"}',
+                b'{"x": 1e400}',
+                b"\xff",
+                b"[" * 5_000,
+            ):
+                reply = gateway.post(path, body, "assessors")
+                assert reply.status_code == 400, (path, body)
+        for path in ("/v1/evals/x/y", f"/v1/evals/{made.id}/y", f"/v1/evals/{made.id}/runs/z", "/v1/evals/x"):
+            assert gateway.post(path, b"{}", "assessors").status_code == 404
+        listed = (
+            "/v1/evals?limit=0",
+            "/v1/evals?order_by=size",
+            "/v1/evals?after=nobody",
+            f"/v1/evals/{made.id}/runs?status=x",
+        )
+        for path in listed:
+            reply = gateway.http.get(path, headers={"authorization": f"Bearer {gateway.key('assessors')}"})
+            assert reply.status_code == 400, path
 
     def test_another_team_sees_nothing(
         self, gateway: RunningGateway, client: openai.OpenAI, made: EvalCreateResponse

@@ -1,6 +1,8 @@
 """Models are tuned through the gateway with the official SDK: the job is the team's, outlives a kill, costs once."""
 
 import asyncio
+import base64
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -11,15 +13,19 @@ import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+from openai.types.webhooks import FineTuningJobSucceededWebhookEvent
 from pydantic import BaseModel
 
 from tests.fakes.offline_server import OfflineServer, offline_server
 from tests.fakes.running_gateway import UPSTREAM_KEY, RunningGateway, running_gateway, until
+from tests.fakes.scripted_server import says, scripted
 
 LINE = b'{"messages":[{"role":"user","content":"Hi %d"},{"role":"assistant","content":"Hello there, number %d"}]}\n'
 TRAINING = b"".join(LINE % (number, number) for number in range(20))
 MODEL = "gpt-4o-mini-2024-07-18"
 NANO_A_TOKEN = 3_000
+SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+TAKEN = says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -229,7 +235,37 @@ def test_a_budget_with_no_room_refuses_jobs(tuning: RunningGateway) -> None:
         until(lambda: start(client) and None, 10)
 
 
-@pytest.mark.parametrize("seed", range(3))
+async def test_the_end_of_a_job_is_told_signed_as_the_sdk_verifies(tmp_path: Path, provider: OfflineServer) -> None:
+    async with scripted(TAKEN) as receiver:
+        url = f"http://127.0.0.1:{receiver.origin.port}/hook"
+        files = {
+            "tuning.yaml": json.dumps({"webhooks": [{"url": url, "teams": ["told"]}, {"url": url, "teams": ["x"]}]})
+        }
+        environment = {"GATEWAY_WEBHOOK_SECRET": SECRET}
+
+        def train() -> FineTuningJob:
+            with running_gateway(tmp_path, provider.base_url, files=files, environment=environment) as gateway:
+                client = gateway.client("told")
+                done = ended(client, start(client))
+                until(lambda: receiver.visits or None, 15, what="the message")
+                return done
+
+        job = await asyncio.to_thread(train)
+        (visit,) = receiver.visits
+    headers = dict(line.split(": ", 1) for line in visit.head.decode().split("\r\n")[1:] if ": " in line)
+    with openai.OpenAI(api_key="none", webhook_secret=SECRET) as client:
+        event = client.webhooks.unwrap(visit.body.decode(), headers)
+    assert isinstance(event, FineTuningJobSucceededWebhookEvent)
+    assert event.data.id == job.id
+    forged = "whsec_" + base64.b64encode(b"f" * 32).decode()
+    with openai.OpenAI(api_key="none", webhook_secret=forged) as client, pytest.raises(ValueError, match="signature"):
+        client.webhooks.unwrap(visit.body.decode(), headers)
+
+
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 20))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_any_moment_it_loses_no_event_and_books_once(
     tmp_path: Path, provider: OfflineServer, seed: int
 ) -> None:

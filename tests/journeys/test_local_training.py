@@ -111,7 +111,7 @@ def test_from_a_file_to_a_promoted_line_that_answers(training: RunningGateway, t
     model = str(first.fine_tuned_model)
     assert model.startswith("ft:tiny:support:tone:")
     question = next(iter(ANSWERS))
-    told = until(lambda: answer(client, model, question), 20)
+    told = answer(client, model, question)
     assert told == ANSWERS[question]
     assert answer(client, "tiny", question) != told
     events = [event.message for event in client.fine_tuning.jobs.list_events(first.id, limit=100)]

@@ -12,7 +12,7 @@ from gateway.core.errors import InvalidRequest, NotFound, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.core.page import PageAsked
 from gateway.http.local.eval_replies import item_object, run_object
-from gateway.http.local.reading import metadata_of, oldest_first, plain_body, query_of
+from gateway.http.local.reading import json_body, metadata_of, oldest_first, query_of
 from gateway.http.local.replies import Json, listed
 from gateway.tuning.evals.data_source import Asked, FileId, NewRun, read_new_run
 from gateway.tuning.evals.items.store import ItemStore
@@ -85,7 +85,7 @@ class EvalRuns:
         raise _unknown(inbound)
 
     async def _create(self, made: Eval, inbound: Inbound, principal: Principal) -> Json:
-        body = plain_body(inbound)
+        body = json_body(inbound)
         read = await asyncio.to_thread(read_new_run, body)
         metadata_of(read.metadata)
         rows = await self._rows(made, read, principal)

@@ -10,7 +10,7 @@ from gateway.core.errors import InvalidRequest, NotFound, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.http.local.eval_replies import eval_object
 from gateway.http.local.eval_runs import EvalRuns
-from gateway.http.local.reading import metadata_of, oldest_first, plain_body, query_of
+from gateway.http.local.reading import json_body, metadata_of, oldest_first, query_of
 from gateway.http.local.replies import Json, listed
 from gateway.tuning.evals.store import EvalStore, OrderBy
 from gateway.tuning.evals.values import MADE, Eval
@@ -48,7 +48,7 @@ class Evals:
         raise RouteNotFound(f"Unknown request URL: {inbound.method} {inbound.path}.")
 
     async def _create(self, inbound: Inbound, principal: Principal) -> Json:
-        body = plain_body(inbound)
+        body = json_body(inbound)
         read = await asyncio.to_thread(read_new_eval, body)
         metadata_of(read.metadata)
         written = read_object(body)
@@ -75,7 +75,7 @@ class Evals:
         return listed(page, [eval_object(made) for made in page.items])
 
     async def _change(self, made: Eval, inbound: Inbound) -> Json:
-        body = plain_body(inbound) or b"{}"
+        body = json_body(inbound)
         read = read_changed_eval(body)
         values: dict[str, str] = {}
         if "name" in read.model_fields_set:

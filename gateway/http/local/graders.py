@@ -8,11 +8,12 @@ from gateway.core.answered import Ask
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
 from gateway.core.errors import InvalidRequest, MethodNotAllowed, RouteNotFound
-from gateway.http.local.reading import body_of
+from gateway.http.local.reading import json_body
 from gateway.http.local.replies import Json
 from gateway.tuning.graders.graded import Errors, Graded, ModelUsage
 from gateway.tuning.graders.template import Subject, sample_of
 from gateway.tuning.graders.written import AnyGrader, grade, read_grader
+from gateway.wire.json_object import decode
 
 ALPHA = ["alpha", "graders"]
 # What is ours of the flags is in words, and only there when there are some.
@@ -43,7 +44,7 @@ class Graders:
             raise RouteNotFound(f"Unknown request URL: {inbound.method} {inbound.path}.")
         if inbound.method != "POST":
             raise MethodNotAllowed(f"{inbound.method} is not supported on {inbound.path}; use POST.")
-        asked = body_of(inbound, _asked)
+        asked = decode(json_body(inbound), _asked)
         if not bytes(asked.grader):
             raise InvalidRequest("grader is missing.", param="grader")
         grader = read_grader(bytes(asked.grader))

@@ -102,6 +102,14 @@ class ReportStore:
                 return
             last = (rows[-1]["day"], rows[-1]["id"])
 
+    async def upstream_seconds(self, model: str, since: float, until: float, most: int = 2_000) -> list[float]:
+        """How long the newest good replies of a model took at its upstream."""
+        rows = _EVENTS.c
+        where = (rows.model == model, rows.outcome == "ok", rows.attempt > 0, rows.at >= since, rows.at < until)
+        query = select(rows.upstream_seconds).where(*where).order_by(rows.at.desc()).limit(most)
+        async with self._database.session() as session:
+            return [float(seconds) for seconds in await session.scalars(query)]
+
     def _queries(
         self, by: Sequence[str], since: float | None, until: float | None, team: str | None
     ) -> list[Select[Any]]:

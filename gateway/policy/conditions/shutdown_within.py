@@ -11,14 +11,14 @@ from gateway.policy.seen import Seen
 
 
 def _compile(days: int, compiling: Compiling) -> Check:
-    version = compiling.catalogue.version
+    end_of = compiling.catalogue.end_of
 
     def check(seen: Seen) -> bool:
         try:
-            end = version(seen.names.model).shutdown_date
+            end = end_of(seen.names.model)
         except ModelNotFound:
             return False
-        return end is not None and (end - seen.facts.today).days <= days
+        return end is not None and (end.day - seen.facts.today).days <= days
 
     return check
 

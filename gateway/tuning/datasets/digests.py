@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -28,7 +29,11 @@ def digest(data: bytes) -> int:
 
 def turns_digest(turns: Iterable[Turn]) -> int:
     """Of what the messages say, call and are; not of weights, names and how much space there is."""
-    parts = [turn.role.encode("utf-8", "replace") + b"\0" + _said(turn) for turn in turns]
+    return said_digest(map(said, turns))
+
+
+def said_digest(parts: Iterable[bytes]) -> int:
+    """The same of messages as `said` gives them."""
     return digest(b"\0\0".join(parts))
 
 
@@ -40,14 +45,20 @@ def group_digest(row: Row) -> int:
 
 def gist(row: Row) -> bytes:
     """What a row is about, for comparing: everything but system prompts, which many rows share."""
-    said = [*row.turns, *row.chosen]
-    return b"\n".join(_said(turn) for turn in said if turn.role not in SYSTEM)
+    return b"\n".join(said(turn) for turn in (*row.turns, *row.chosen) if turn.role not in SYSTEM)
 
 
-def _said(turn: Turn) -> bytes:
-    said = normal(turn.text)
+@lru_cache(maxsize=32)
+def _normal_prompt(text: str) -> bytes:
+    return normal(text)
+
+
+def said(turn: Turn) -> bytes:
+    """One message: who, and what is said and called; two that differ only in space and case are the same."""
+    # A system prompt stands in every row.
+    words = _normal_prompt(turn.text) if turn.role in SYSTEM else normal(turn.text)
     content = turn.message.get("content")
     if turn.calls or "function_call" in turn.message or isinstance(content, list):
         # Images and calls have no text of their own, and tell rows apart.
-        said += canonical([turn.message.get("tool_calls"), turn.message.get("function_call"), content])
-    return said
+        words += canonical([turn.message.get("tool_calls"), turn.message.get("function_call"), content])
+    return turn.role.encode("utf-8", "replace") + b"\0" + words

@@ -73,8 +73,10 @@ def is_iban(text: str) -> bool:
 def _is_phone(text: str) -> bool:
     digits = _digits(text)
     # A date has eight digits or fewer and stands in twos and fours.
-    return 7 <= len(digits) <= 15 and not re.fullmatch(
-        r"\d{4}[-/. ]\d{2}[-/. ]\d{2}.*|\d{2}[-/. ]\d{2}[-/. ]\d{4}", text
+    return (
+        7 <= len(digits) <= 15
+        and len(set(digits)) > 2
+        and not re.fullmatch(r"\d{4}[-/. ]\d{2}[-/. ]\d{2}.*|\d{2}[-/. ]\d{2}[-/. ]\d{4}", text)
     )
 
 

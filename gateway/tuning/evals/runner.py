@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -25,6 +26,8 @@ from gateway.wire.json_object import read_object, write_object
 
 # More at once would compete with calls that somebody waits for.
 AT_ONCE = 8
+# Claimed in one transaction; more would wait here while another process has nothing to do.
+CLAIMED_AT_ONCE = 16
 HOLD_SECONDS = 10.0
 # Whoever begins a run wakes the runner of its own process; this is for what a dead process left.
 LOOK_SECONDS = 2.0
@@ -70,6 +73,7 @@ class Runner:
         self._asking = asking
         self._clock = clock
         self._woken = asyncio.Event()
+        self._waiting: deque[Work] = deque()
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._plans: dict[str, Planned | None] = {}
 
@@ -78,30 +82,35 @@ class Runner:
         self._woken.set()
 
     async def run(self) -> None:
-        """Evaluates for ever. Raises the database's error when it is away."""
+        """Evaluates for ever. A database that is away is waited for: what is at work goes on meanwhile."""
         keeping = asyncio.create_task(self._keep())
         try:
             while True:
                 self._woken.clear()
-                room = AT_ONCE - len(self._working)
-                claimed = await self._items.claim(self._clock.wall(), HOLD_SECONDS, room) if room else []
-                for work in claimed:
-                    self._begin(work)
-                if not self._working:
-                    # What a process wrote last and died before it could end its run.
-                    await self._runs.settle()
+                with contextlib.suppress(GatewayError), told_when_away(KEPT):
+                    await self._take()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
         finally:
+            held = {*self._working, *map(_key, self._waiting)}
             ending = [keeping, *self._working.values()]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-            self._working.clear()
-            self._plans.clear()
+            await self._let_go(held)
+
+    async def _take(self) -> None:
+        """Fills the places that are free."""
+        if not self._waiting:
+            self._waiting.extend(await self._items.claim(self._clock.wall(), HOLD_SECONDS, CLAIMED_AT_ONCE))
+            if not self._waiting:
+                # In a transaction after the last item's own: of two that end at once, the later one sees both.
+                await self._runs.settle()
+        while self._waiting and len(self._working) < AT_ONCE:
+            self._begin(self._waiting.popleft())
 
     def _begin(self, work: Work) -> None:
-        key = (work.run_id, work.number)
+        key = _key(work)
         task = asyncio.create_task(self._evaluate(work), name="eval-item")
         self._working[key] = task
 
@@ -120,16 +129,27 @@ class Runner:
         while True:
             await asyncio.sleep(HOLD_SECONDS / 10)
             working = dict(self._working)
+            held = {*working, *map(_key, self._waiting)}
             try:
                 with told_when_away(KEPT):
-                    wanted = await self._items.hold(working, self._clock.wall() + HOLD_SECONDS)
+                    wanted = await self._items.hold(held, self._clock.wall() + HOLD_SECONDS)
             except GatewayError:
                 continue
             for key in working.keys() - wanted:
                 working[key].cancel()
+            unwanted = held - wanted
+            self._waiting = deque(work for work in self._waiting if _key(work) not in unwanted)
+
+    async def _let_go(self, held: set[Key]) -> None:
+        """Leaves what was at work to the next process, which need not wait for a hold to end."""
+        self._working.clear()
+        self._waiting.clear()
+        self._plans.clear()
+        with contextlib.suppress(GatewayError), told_when_away(KEPT):
+            await self._items.hold(held, self._clock.wall())
 
     async def _evaluate(self, work: Work) -> None:
-        key = (work.run_id, work.number)
+        key = _key(work)
         planned = await self._planned(work.run_id)
         if planned is None:
             return
@@ -162,8 +182,6 @@ class Runner:
     async def _finish(self, key: Key, outcome: Outcome) -> None:
         sums = tallies_of(outcome)
         await self._written(lambda: self._items.finish(key, outcome.status, _text(outcome), sums))
-        # In a transaction of its own: of two items that end at once, the later one sees both.
-        await self._written(self._runs.settle)
 
     async def _written(self, write: Callable[[], Awaitable[object]]) -> None:
         """Writes, and waits for a database that is away: what was paid for is not thrown away."""
@@ -206,6 +224,10 @@ def asked_patiently(ask: Ask, *, is_last: bool) -> Ask:
         return reply
 
     return patiently
+
+
+def _key(work: Work) -> Key:
+    return work.run_id, work.number
 
 
 def _text(outcome: Outcome) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -32,6 +31,8 @@ FACTOR = 1.4
 MOST_SECONDS = 45 * 86_400.0
 SPREAD = 0.2
 MOST_FAULTS_TOLD = 20
+# Within this every worker has taken over a change of the registry.
+KNOWN_SECONDS = 1.0
 DOING = {"cancel": "Cancelling the job", "pause": "Pausing the job", "resume": "Resuming the job"}
 
 log = logging.getLogger("gateway.tuning")
@@ -84,7 +85,7 @@ class Around(Protocol):
         ...
 
     async def made(self, job: TuningJob) -> None:
-        """After the end: what came of the job may be called now."""
+        """What came of the job may be called now."""
         ...
 
 
@@ -235,7 +236,7 @@ class Engine:
             content = await trainer.result(str(job.reference), name)
             kept.append(await self._around.keep(job, name, content))
         if progress.tuned_model is not None:
-            await self._around.publish(job, progress.tuned_model)
+            await self._callable(job, progress, progress.tuned_model)
         ended: State = progress.status
         job = await self._store.step(job, {"results": msgspec.json.encode(kept).decode()})
         await self._end(job, ended, progress, events)
@@ -270,22 +271,16 @@ class Engine:
         if progress.hyperparameters:
             values["resolved"] = parameters_text(progress.hyperparameters)
         ended = msgspec.structs.replace(job, state=state, tuned_model=progress.tuned_model)
-        job = await self._store.step(job, values, told, progress.checkpoints, self._together(ended, progress, at))
+        await self._store.step(job, values, told, progress.checkpoints, self._around.tell(ended))
+
+    async def _callable(self, job: TuningJob, progress: Progress, tuned_model: str) -> None:
+        """Has what came of the job answer calls, at every worker, before anybody hears of it."""
+        await self._around.publish(job, tuned_model)
+        names = dict.fromkeys([*(point.model for point in progress.checkpoints), tuned_model])
+        at = progress.finished_at or self._clock.wall()
+        await self._store.made([Model(name, job.team, job.serves_at, job.model, job.id, at) for name in names])
         await self._around.made(job)
-
-    def _together(self, job: TuningJob, progress: Progress, at: float) -> Inside:
-        names = [point.model for point in progress.checkpoints] + [progress.tuned_model or ""]
-        models = [Model(name, job.team, job.serves_at, job.model, job.id, at) for name in dict.fromkeys(names) if name]
-        parts: list[Callable[[Any], Awaitable[None]]] = [self._store.made(models)]
-        tell = self._around.tell(job)
-        if tell is not None:
-            parts.append(tell)
-
-        async def both(session: Any) -> None:
-            for part in parts:
-                await part(session)
-
-        return both
+        await asyncio.sleep(KNOWN_SECONDS)
 
     async def _refused(self, job: TuningJob, code: str, message: str, param: str | None = "training_file") -> None:
         await self._end(job, "failed", Progress("failed", error=(code, message, param)))

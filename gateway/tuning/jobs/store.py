@@ -176,18 +176,17 @@ class TuningJobs:
                 await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
             for point in checkpoints:
                 await session.execute(_POINTS.insert(), _point_row(job, point))
-            await self.made(models)(session)
-        return True
-
-    def made(self, models: Sequence[Model]) -> Inside:
-        """What adds models to those that may be called, inside a step."""
-
-        async def add(session: AsyncSession) -> None:
             for model in models:
                 values = {name: getattr(model, name) for name in model.__struct_fields__}
                 await session.execute(self._upsert(_MODELS, ["id"]), values)
+        return True
 
-        return add
+    async def made(self, models: Sequence[Model]) -> None:
+        """Adds models to those that may be called; one that is known stays as it is."""
+        async with self._database.session() as session:
+            for model in models:
+                values = {name: getattr(model, name) for name in model.__struct_fields__}
+                await session.execute(self._upsert(_MODELS, ["id"]), values)
 
     async def unfinished(self) -> int:
         """How many jobs have not ended."""

@@ -1,23 +1,38 @@
 """Model lines in the database. Every change compares the revision it was made on, and leaves an audit row."""
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.core.ids import new_id
 from gateway.db.engine import Database
 from gateway.db.store import bump, note_change, version_of
-from gateway.tuning.lines.tables import LineEventRow, LineRow, LineScoreRow, LineVersionRow
-from gateway.tuning.lines.values import Line, LineEvent, Scored, Version
+from gateway.tuning.lines.tables import (
+    LineEventRow,
+    LineRow,
+    LineScoreRow,
+    LineVersionRow,
+    TrialCountRow,
+    TrialRow,
+    UpstreamShutdownsRow,
+)
+from gateway.tuning.lines.values import Line, LineEvent, Scored, Seen, Standing, TrialKey, Version
 
 _LINES: Table = LineRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _VERSIONS: Table = LineVersionRow.__table__  # type: ignore[attr-defined]  # the same
 _SCORES: Table = LineScoreRow.__table__  # type: ignore[attr-defined]  # the same
 _EVENTS: Table = LineEventRow.__table__  # type: ignore[attr-defined]  # the same
+_TRIALS: Table = TrialRow.__table__  # type: ignore[attr-defined]  # the same
+_COUNTS: Table = TrialCountRow.__table__  # type: ignore[attr-defined]  # the same
+_SHUTDOWNS: Table = UpstreamShutdownsRow.__table__  # type: ignore[attr-defined]  # the same
+_KEY = ("line", "champion", "challenger")
+Inside = Callable[[AsyncSession, Line], Awaitable[None]]
 # What every process compares to see that lines or tuned models have changed.
 SUBJECT = "registry"
 
@@ -78,8 +93,19 @@ class Lines:
             await self._noted(session, line, actor, "line.version", {"number": number, "model": version.model})
         return version
 
-    async def change(self, line: Line, values: dict[str, Any], actor: str, action: str, detail: dict[str, Any]) -> Line:
-        """Changes a line that nobody has changed since `line` was read. values: its columns."""
+    async def change(
+        self,
+        line: Line,
+        values: dict[str, Any],
+        actor: str,
+        action: str,
+        detail: dict[str, Any],
+        inside: Inside | None = None,
+    ) -> Line:
+        """Changes a line that nobody has changed since `line` was read. values: its columns.
+
+        inside: what else is to be true if and only if this is. A canary that begins anew is counted anew.
+        """
         async with self._database.session() as session:
             _, versions = await self._found(session, line.name)
             numbers = {version.number for version in versions}
@@ -88,6 +114,11 @@ class Lines:
                     raise InvalidRequest(f"Line {line.name!r} has no version {values[alias]}.", param=alias)
             changed = await self._changed(session, line, values)
             await self._noted(session, changed, actor, action, detail)
+            if changed.canary and (not line.canary or changed.challenger != line.challenger):
+                for table in (_TRIALS, _COUNTS):
+                    await session.execute(delete(table).where(table.c.line == line.name))
+            if inside is not None:
+                await inside(session, changed)
         return changed
 
     async def scored(self, score: Scored) -> None:
@@ -131,6 +162,77 @@ class Lines:
         await session.execute(insert(_EVENTS), _row(event))
         note_change(session, actor, action, f"line:{line.name}", revision=line.revision, **detail)
         await bump(session, SUBJECT)
+
+
+class Trials:
+    """Keeps what was seen in canaries, of all processes together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, seen: Mapping[tuple[TrialKey, int], Seen], now: float) -> None:
+        """Adds what a process has seen of versions, by canary and number."""
+        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        async with self._database.session() as session:
+            # In one order, so that processes that add to the same rows wait for each other and do not cross.
+            for (key, number), sums in sorted(seen.items(), key=_place):
+                begun = insert_(_TRIALS).values(**_row(key), began_at=now)
+                await session.execute(begun.on_conflict_do_nothing(index_elements=_KEY))
+                counts = _row(sums)
+                first = insert_(_COUNTS).values(**_row(key), version=number, **counts)
+                more = {name: _COUNTS.c[name] + value for name, value in counts.items()}
+                await session.execute(first.on_conflict_do_update(index_elements=[*_KEY, "version"], set_=more))
+
+    async def standing(self) -> list[Standing]:
+        """How each canary stands, by line."""
+        async with self._database.session() as session:
+            trials = (await session.execute(select(*_TRIALS.columns).order_by(_TRIALS.c.line))).all()
+            counted = (await session.execute(select(*_COUNTS.columns))).all()
+        seen = {(TrialKey(*row[:3]), row[3]): Seen(*row[4:]) for row in counted}
+        found = []
+        for *names, began_at, slow_seconds, held_at in trials:
+            key = TrialKey(*names)
+            both = [seen.get((key, number), Seen()) for number in (key.champion, key.challenger)]
+            found.append(Standing(key, began_at, slow_seconds, held_at, *both))
+        return found
+
+    async def note(self, key: TrialKey, **values: float) -> None:
+        """Sets `slow_seconds` or `held_at`, where it is not set yet."""
+        where = [_TRIALS.c[name] == getattr(key, name) for name in _KEY]
+        where += [_TRIALS.c[name].is_(None) for name in values]
+        async with self._database.session() as session:
+            await session.execute(update(_TRIALS).where(*where).values(**values))
+
+
+class UpstreamShutdowns:
+    """Keeps when upstreams say that their models end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> dict[str, dict[str, str]]:
+        """Of each upstream, id -> day (2027-01-14)."""
+        async with self._database.session() as session:
+            rows = await session.execute(select(_SHUTDOWNS.c.upstream, _SHUTDOWNS.c.dates))
+            return {row[0]: msgspec.json.decode(row[1], type=dict[str, str]) for row in rows}
+
+    async def heard(self, upstream: str, dates: Mapping[str, str], now: float) -> None:
+        """Keeps what an upstream's list says now, in place of what it said before."""
+        text = msgspec.json.encode(dict(dates), order="sorted").decode()
+        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        row = {"dates": text, "seen_at": now}
+        first = insert_(_SHUTDOWNS).values(upstream=upstream, **row)
+        changed = first.on_conflict_do_update(
+            index_elements=["upstream"], set_=row, where=_SHUTDOWNS.c.dates != text
+        ).returning(_SHUTDOWNS.c.upstream)
+        async with self._database.session() as session:
+            if (await session.execute(changed)).first() is not None:
+                await bump(session, SUBJECT)
+
+
+def _place(seen: tuple[tuple[TrialKey, int], Seen]) -> tuple[str, int, int, int]:
+    (key, number), _ = seen
+    return key.line, key.champion, key.challenger, number
 
 
 def _row(value: Any) -> dict[str, Any]:

@@ -80,3 +80,50 @@ class LineEventRow(SQLModel, table=True):
     actor: str
     action: str
     detail: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class TrialRow(SQLModel, table=True):
+    """A canary. slow_seconds: past this a reply is slow; NULL when that is not known. held_at: when it had held out."""
+
+    __tablename__ = "line_trials"
+
+    line: str = Field(primary_key=True)
+    champion: int = Field(primary_key=True)
+    challenger: int = Field(primary_key=True)
+    began_at: float
+    slow_seconds: float | None = None
+    held_at: float | None = None
+
+
+def _count() -> Column[int]:
+    return Column(BigInteger, nullable=False)
+
+
+class TrialCountRow(SQLModel, table=True):
+    """What was seen of one version in a canary: sums that are only ever added to."""
+
+    __tablename__ = "line_trial_counts"
+
+    line: str = Field(primary_key=True)
+    champion: int = Field(primary_key=True)
+    challenger: int = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    calls: int = Field(sa_column=_count())
+    errors: int = Field(sa_column=_count())
+    formed: int = Field(sa_column=_count())
+    malformed: int = Field(sa_column=_count())
+    plain: int = Field(sa_column=_count())
+    plain_json: int = Field(sa_column=_count())
+    rated: int = Field(sa_column=_count())
+    disliked: int = Field(sa_column=_count())
+    slow: int = Field(sa_column=_count())
+
+
+class UpstreamShutdownsRow(SQLModel, table=True):
+    """When an upstream's own list says that its models end. dates: JSON, id -> day."""
+
+    __tablename__ = "upstream_shutdowns"
+
+    upstream: str = Field(primary_key=True)
+    dates: str = Field(sa_column=Column(Text, nullable=False))
+    seen_at: float

@@ -76,3 +76,47 @@ class LineEvent(Value, frozen=True):
     actor: str
     action: str
     detail: str
+
+
+class TrialKey(Value, frozen=True):
+    """A canary: a challenger beside a champion of a line."""
+
+    line: str
+    champion: int
+    challenger: int
+
+
+class Seen(Value, frozen=True):
+    """What was seen of one version in a canary, as sums.
+
+    errors: of `calls`. malformed: of `formed`, which were to be JSON. plain_json: how many of `plain`, which nobody
+    asked to be JSON, were. disliked: of `rated`. slow: past the champion's usual 95th percentile.
+    """
+
+    calls: int = 0
+    errors: int = 0
+    formed: int = 0
+    malformed: int = 0
+    plain: int = 0
+    plain_json: int = 0
+    rated: int = 0
+    disliked: int = 0
+    slow: int = 0
+
+    def plus(self, other: "Seen") -> "Seen":
+        """The sums of both."""
+        return Seen(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class Standing(Value, frozen=True):
+    """How a canary stands. slow_seconds: past this a reply is slow; None when it is not known.
+
+    held_at: when it was found to have held out, Unix seconds.
+    """
+
+    key: TrialKey
+    began_at: float
+    slow_seconds: float | None
+    held_at: float | None
+    champion: Seen
+    challenger: Seen

@@ -19,7 +19,7 @@ from gateway.tuning.worker.attempts import forgive, is_due, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder, locked
 from gateway.tuning.worker.job import ENDED, BaseModel
 from gateway.tuning.worker.needs import LIBRARIES, missing_libraries
-from gateway.tuning.worker.placing import Placing, base_models
+from gateway.tuning.worker.placing import Placing, base_models, on_disk
 from gateway.tuning.worker.processes import end_process, note_process, running_process, start_worker
 
 CANCEL_SECONDS = 30.0
@@ -30,17 +30,25 @@ class LocalTrainer:
     """See `contract.Trainer`. root: the folder of jobs; models: what may be trained, by name.
 
     python: the interpreter that has the extra `train`; None is the gateway's own. at_once: workers side by side.
+    cancel_seconds: how long a worker that is to end may take.
     """
 
     kind: ClassVar[str] = "local"
 
     def __init__(
-        self, root: Path, models: Mapping[str, BaseModel], *, at_once: int = 1, python: str | None = None
+        self,
+        root: Path,
+        models: Mapping[str, BaseModel],
+        *,
+        at_once: int = 1,
+        python: str | None = None,
+        cancel_seconds: float = CANCEL_SECONDS,
     ) -> None:
         self._root = root
         self._placing = Placing(root, models)
         self._at_once = at_once
         self._python = python
+        self._cancel_seconds = cancel_seconds
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._lacks: str | None = None
         self._has_all = False
@@ -56,7 +64,8 @@ class LocalTrainer:
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         """Writes the job down and starts a worker when one may; the reference is the job's id."""
-        await self._placing.place(plan, training, validation)
+        with on_disk(self._root):
+            await self._placing.place(plan, training, validation)
         await asyncio.to_thread(self._tend)
         return plan.job_id
 
@@ -70,7 +79,8 @@ class LocalTrainer:
         folder = self._placing.folder(reference)
         if folder.job() is None or folder.state().status in ENDED:
             return
-        folder.ask("cancel")
+        with on_disk(self._root):
+            folder.ask("cancel")
         pid = running_process(_process_file(folder))
         if pid is not None:
             end_process(pid, signal.SIGTERM)
@@ -80,15 +90,17 @@ class LocalTrainer:
         """The worker keeps what is done and ends after the step it is at; its place goes to the next."""
         folder = self._placing.folder(reference)
         if folder.job() is not None and folder.state().status not in ENDED and folder.control() != "cancel":
-            folder.ask("pause")
+            with on_disk(self._root):
+                folder.ask("pause")
             await asyncio.to_thread(self._tend)
 
     async def resume(self, reference: str) -> None:
         """Goes on as if it had not waited, when a place is free."""
         folder = self._placing.folder(reference)
         if folder.control() == "pause":
-            forgive(folder)
-            folder.ask("")
+            with on_disk(self._root):
+                forgive(folder)
+                folder.ask("")
             await asyncio.to_thread(self._tend)
 
     async def result(self, reference: str, name: str) -> bytes:
@@ -103,22 +115,23 @@ class LocalTrainer:
         if folder.job() is None:
             error = ("job_lost", f"The folder of job {reference!r} is gone from {self._root.name!r}.", None)
             return Progress("failed", error=error, finished_at=time.time())
-        return folder.progress(since)
+        with on_disk(self._root):
+            return folder.progress(since)
 
     def _tend(self) -> None:
         """Gives every job what it is due. One process at a time does so, others wait for it."""
         if not self._root.exists():
             return
-        for pid, child in list(self._children.items()):
-            if child.poll() is not None:  # also takes the dead one off the kernel's list
-                del self._children[pid]
-        with locked(self._root / "launch.lock", wait=True):
+        with on_disk(self._root), locked(self._root / "launch.lock", wait=True):
+            for pid, child in list(self._children.items()):
+                if child.poll() is not None:  # also takes the dead one off the kernel's list
+                    del self._children[pid]
             folders = self._unfinished()
             running = [folder for folder in folders if _runs(folder)]
             free = self._at_once - len(running)
             for folder in folders:
                 if folder in running:
-                    _hurry(folder)
+                    self._hurry(folder)
                 elif is_due(folder) and free > 0:
                     free -= self._launch(folder)
 
@@ -140,6 +153,15 @@ class LocalTrainer:
         note_process(_process_file(folder), child.pid)
         self._children[child.pid] = child
         return 1
+
+    def _hurry(self, folder: Folder) -> None:
+        """A worker that was asked to end and does not is made to."""
+        since = folder.asked_at()
+        pid = running_process(_process_file(folder))
+        if pid is None or since is None or folder.control() != "cancel":
+            return
+        if time.time() - since > self._cancel_seconds:
+            end_process(pid, signal.SIGKILL)
 
     def _missing(self) -> str | None:
         """Asked until the answer is that nothing is: libraries may be installed meanwhile."""
@@ -165,14 +187,6 @@ def _process_file(folder: Folder) -> Path:
 def _runs(folder: Folder) -> bool:
     """By the process that was noted, or by the lock: whoever was killed between starting and noting left a worker."""
     return running_process(_process_file(folder)) is not None or folder.is_held()
-
-
-def _hurry(folder: Folder) -> None:
-    """A worker that was asked to end and does not is made to."""
-    since = folder.asked_at()
-    pid = running_process(_process_file(folder))
-    if pid is not None and since is not None and folder.control() == "cancel" and time.time() - since > CANCEL_SECONDS:
-        end_process(pid, signal.SIGKILL)
 
 
 def _asked_of(python: str) -> str | None:

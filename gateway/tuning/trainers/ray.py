@@ -7,6 +7,7 @@ somebody is at it: its ids of submissions are the job's own, so asking twice sta
 import asyncio
 import shlex
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
@@ -21,7 +22,7 @@ from gateway.tuning.contract import Means, Plan, Progress, Source
 from gateway.tuning.worker.attempts import forgive, is_due, last_attempt, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder
 from gateway.tuning.worker.job import ENDED, BaseModel
-from gateway.tuning.worker.placing import Placing, base_models
+from gateway.tuning.worker.placing import Placing, base_models, on_disk
 
 _AT_IT = frozenset({"PENDING", "RUNNING"})
 
@@ -69,7 +70,7 @@ class RayTrainer:
         self._asks = asks
         self._url = f"{cluster.address.rstrip('/')}/api/jobs/"
         self._headers = {"authorization": f"Bearer {cluster.token}"} if cluster.token else {}
-        self._turn = asyncio.Lock()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def faults(self, plan: Plan) -> list[str]:
         """Why it cannot train this. What the cluster's interpreter lacks shows when a worker starts there."""
@@ -77,7 +78,8 @@ class RayTrainer:
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         """Writes the job down and submits it; the reference is the job's id."""
-        folder = await self._placing.place(plan, training, validation)
+        with on_disk(self._root):
+            folder = await self._placing.place(plan, training, validation)
         await self._tend(folder)
         return plan.job_id
 
@@ -87,8 +89,9 @@ class RayTrainer:
         if folder.job() is None:
             error = ("job_lost", f"The folder of job {reference!r} is gone from {self._root.name!r}.", None)
             return Progress("failed", error=error, finished_at=time.time())
-        await self._tend(folder)
-        return await asyncio.to_thread(folder.progress, since)
+        with on_disk(self._root):
+            await self._tend(folder)
+            return await asyncio.to_thread(folder.progress, since)
 
     async def cancel(self, reference: str) -> None:
         """Asks the worker to end, and Ray to see to it."""
@@ -128,8 +131,9 @@ class RayTrainer:
 
     async def _tend(self, folder: Folder) -> None:
         """Submits what nobody is at. The attempt is written down before it is made: a crash makes it once more."""
-        async with self._turn:
+        async with self._turns[folder.path.name]:
             if folder.state().status in ENDED:
+                self._turns.pop(folder.path.name, None)
                 return
             attempt = last_attempt(folder)
             if attempt is not None:

@@ -11,7 +11,7 @@ from gateway.tuning.worker.needs import missing_libraries
 
 
 def main(arguments: list[str]) -> int:
-    """Trains or serves; 78 when this interpreter cannot."""
+    """Trains, serves, or makes a model to rehearse with; 78 when this interpreter cannot."""
     parser = argparse.ArgumentParser(prog="gateway.tuning.worker")
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="work on one job")
@@ -23,14 +23,18 @@ def main(arguments: list[str]) -> int:
     serve.add_argument("--model", action="append", default=[], metavar="NAME=PATH", help="a base model to serve")
     serve.add_argument("--threads", type=int, default=1)
     serve.add_argument("--with-parent", action="store_true", help="end when the process that started this does")
+    tiny = commands.add_parser("tiny", help="make a base model for rehearsals")
+    tiny.add_argument("--out", type=Path, required=True, metavar="DIR")
+    tiny.add_argument("--like", type=Path, metavar="FILE", help="a training file whose words it shall know")
+    tiny.add_argument("--context", type=int, default=1024, help="tokens that fit")
     given = parser.parse_args(arguments)
     if missing := missing_libraries():
         sys.stderr.write(f"{missing}\n")
         return 78
     # torch takes seconds to load; a command line that is wrong should not.
     module = importlib.import_module(f"gateway.tuning.worker.{given.command}")
-    status = module.train(Folder(given.job.resolve())) if given.command == "train" else module.serve(given)
-    return int(status)
+    run = getattr(module, given.command)
+    return int(run(Folder(given.job.resolve()) if given.command == "train" else given))
 
 
 if __name__ == "__main__":

@@ -79,5 +79,5 @@ def _report(folder: Folder, say: Callable[[Report], None]) -> None:
 
 def _last_words(folder: Folder) -> str:
     text = folder.log.read_bytes()[-LOG_BYTES:].decode(errors="replace").strip() if folder.log.exists() else ""
-    last = " ".join(text.splitlines()[-3:])
+    last = "".join(text.splitlines()[-1:])
     return f"The worker ended {MOST_STARTS} times without getting further. It said last: {last or 'nothing'}"

@@ -8,15 +8,16 @@ from jinja2 import TemplateError
 from gateway.core.values import Value
 from gateway.tuning.worker.examples import Example, Turn, Turns
 
-# For models that were never taught to chat. An answer ends with the end token, or the tuned model would never stop.
+# For models that were never taught to chat; a line break after a block would be lost. An answer ends with the end
+# token, or the tuned model would never stop.
 PLAIN_TEMPLATE = (
-    "{% for tool in tools or [] %}<|tool|>\n{{ tool | tojson }}\n{% endfor %}"
+    "{% for tool in tools or [] %}{{ '<|tool|>\\n' + tool | tojson + '\\n' }}{% endfor %}"
     "{% for message in messages %}"
-    "<|{{ message.role }}|>\n{{ message.content }}"
+    "{{ '<|' + message.role + '|>\\n' + message.content }}"
     "{% for call in message.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
-    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}\n"
+    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}"
     "{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
 
 

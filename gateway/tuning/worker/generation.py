@@ -74,7 +74,8 @@ class Loaded:
             else:
                 self._model = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name)
         except (OSError, ValueError, KeyError, RuntimeError) as fault:
-            raise NotLoadable(f"The adapter cannot be loaded: {str(fault).partition(chr(10))[0][:300]}") from None
+            said = str(fault).partition("\n")[0].replace(str(adapter), adapter.name)[:300]
+            raise NotLoadable(f"The adapter cannot be loaded: {said}") from None
         self._model.eval()
         self._adapters[adapter] = name
 
@@ -119,11 +120,11 @@ class Loaded:
     def _tokens(self, prompt: list[int], ask: Ask) -> Iterator[int]:
         dice = torch.Generator().manual_seed(ask.seed) if ask.seed is not None else None
         ids = torch.tensor([prompt], device=self._device)
-        past = None
+        cache = None
         while True:
             with torch.no_grad():
-                out = self._model(input_ids=ids, past_key_values=past, use_cache=True)
-            past = out.past_key_values
+                out = self._model(input_ids=ids, cache=cache, use_cache=True)
+            cache = out.cache
             token = _chosen(out.logits[0, -1].float().cpu(), ask, dice)
             yield token
             ids = torch.tensor([[token]], device=self._device)

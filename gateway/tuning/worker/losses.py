@@ -63,5 +63,5 @@ def _forward(model: Any, rows: Sequence[Encoded], device: torch.device) -> tuple
         ids[index, : len(here)] = here
         mask[index, : len(here)] = 1
         labels[index, : len(here)] = torch.where(torch.tensor(row.trained), here, _IGNORED)
-    logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+    logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
     return logits[:, :-1].float(), labels[:, 1:].to(device)

@@ -41,9 +41,9 @@ def load_tokenizer(path: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as fault:
-        raise NotLoadable(f"The tokenizer in {path!r} cannot be loaded: {_first_line(fault)}") from None
+        raise NotLoadable(f"The tokenizer of the base model cannot be loaded: {_said(fault, path)}") from None
     if tokenizer.eos_token_id is None:
-        raise NotLoadable(f"The tokenizer in {path!r} has no end token: a tuned model would never stop.")
+        raise NotLoadable("The tokenizer of the base model has no end token: a tuned model would never stop.")
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
     return tokenizer
@@ -55,7 +55,7 @@ def load_base(path: str, device: torch.device) -> Any:
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as fault:
-        raise NotLoadable(f"The model in {path!r} cannot be loaded: {_first_line(fault)}") from None
+        raise NotLoadable(f"The base model cannot be loaded: {_said(fault, path)}") from None
     return model.to(device).eval()
 
 
@@ -72,7 +72,7 @@ def with_adapter(model: Any, base: BaseModel, seed: int, adapter: str | None) ->
         try:
             return PeftModel.from_pretrained(model, adapter, is_trainable=True)
         except (OSError, ValueError, KeyError, RuntimeError) as fault:
-            raise NotLoadable(f"The adapter in {adapter!r} cannot be loaded: {_first_line(fault)}") from None
+            raise NotLoadable(f"The adapter to go on from cannot be loaded: {_said(fault, adapter)}") from None
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=base.rank,
@@ -83,7 +83,7 @@ def with_adapter(model: Any, base: BaseModel, seed: int, adapter: str | None) ->
     try:
         return get_peft_model(model, config)
     except ValueError as fault:
-        raise NotLoadable(f"The model takes no adapter of this recipe: {_first_line(fault)}") from None
+        raise NotLoadable(f"The model takes no adapter of this recipe: {_said(fault, base.path)}") from None
 
 
 def trained_parameters(model: Any) -> list[Any]:
@@ -118,5 +118,6 @@ def _parts(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def _first_line(fault: BaseException) -> str:
-    return str(fault).strip().partition("\n")[0][:300]
+def _said(fault: BaseException, path: str) -> str:
+    """What a library says, without where things lie on this machine: callers read it."""
+    return str(fault).strip().partition("\n")[0].replace(path, Path(path).name)[:300]

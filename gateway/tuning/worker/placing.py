@@ -1,13 +1,15 @@
 """Puts a job into its folder, for a worker on this machine or on any that sees the same folder."""
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from gateway.core.errors import UpstreamFailed
 from gateway.policy.tuning_file import BaseModelEntry
 from gateway.tuning.contract import Plan, Source, TrainerRefused
 from gateway.tuning.worker.folder import Folder, read_published
@@ -93,6 +95,15 @@ def base_models(entries: Mapping[str, BaseModelEntry], policies: Path) -> dict[s
         written = entry.model_dump(exclude_none=True) | {"path": str((policies / entry.path).resolve())}
         found[name] = msgspec.convert(written, BaseModel)
     return found
+
+
+@contextlib.contextmanager
+def on_disk(root: Path) -> Iterator[None]:
+    """A full disk or a folder that is away is trouble of ours that passes: UpstreamFailed, and asked again later."""
+    try:
+        yield
+    except OSError as fault:
+        raise UpstreamFailed(f"The folder of jobs {root.name!r} cannot be used ({fault.strerror or fault}).") from None
 
 
 async def _copy(source: Source, path: Path) -> None:

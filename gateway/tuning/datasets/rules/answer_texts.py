@@ -20,7 +20,7 @@ class Texts:
             return
         if text.count("```") % 2 or _is_cut_json(text):
             self._told.row("Q010", row, answer.place, "the answer looks cut off: what it opens it does not close")
-        hole = _HOLE.search(text) if _MAYBE_HOLE.search(text) else None
+        hole = _HOLE.search(text) if any(mark in text for mark in _HOLE_MARKS) else None
         if hole is not None and hole[0].lower() not in "\n".join(turn.text for turn in row.prompt).lower():
             self._told.row(
                 "Q015", row, answer.place, f"the answer holds a place that nobody filled in: {hole[0][:40]!r}"
@@ -47,7 +47,7 @@ _HOLE = re.compile(
     r"|<(?:your|insert)[ _-][\w -]{2,30}>|\bXX{2,}\b",
     re.IGNORECASE,
 )
-_MAYBE_HOLE = re.compile(r"[\[{<]|TODO|XX|orem ")
+_HOLE_MARKS = ("[", "{{", "<", "TODO", "XX", "orem ")
 _BROKEN = re.compile("Ã[\x80-\xbf¡-¿€-™]|â€[™œ\x9d“”¢¦]|Â[\xa0£°«»©®]|\ufffd")
 _SELF = re.compile(
     r"\bas an? (?:ai|artificial intelligence|large language model|language model|ai assistant)\b", re.IGNORECASE

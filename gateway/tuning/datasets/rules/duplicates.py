@@ -2,9 +2,9 @@
 
 from array import array
 
-from gateway.tuning.datasets.digests import canonical, digest, gist, group_digest, turns_digest
+from gateway.tuning.datasets.digests import canonical, digest, gist, group_digest, said, said_digest, turns_digest
 from gateway.tuning.datasets.faults import Code, Context, Family
-from gateway.tuning.datasets.rows import Row
+from gateway.tuning.datasets.rows import SYSTEM, Row
 from gateway.tuning.datasets.sketches import Sketches
 
 TOO_MANY = 0.1
@@ -12,7 +12,7 @@ LEAST_ROWS = 20
 
 
 class Duplicates:
-    """Holds some 330 bytes of digests and signatures a row, and no text."""
+    """Holds some 640 bytes of digests and signatures a row, and no text."""
 
     def __init__(self, context: Context) -> None:
         self._told = context.told
@@ -40,10 +40,15 @@ class Duplicates:
             self._told.row("Q001", row, (), f"the same row as in line {self._rows[whole]}")
             return
         self._rows[whole] = row.line
-        self._conflict(row)
+        parts = [said(turn) for turn in row.turns]
+        self._conflict(row, parts)
         if not is_held:
             self._lines.append(row.line)
-            self._sketches.add(gist(row))
+            parts += map(said, row.chosen)
+            turns = (*row.turns, *row.chosen)
+            self._sketches.add(
+                b"\n".join(part for part, turn in zip(parts, turns, strict=True) if turn.role not in SYSTEM)
+            )
 
     def end(self) -> None:
         if self._seen >= LEAST_ROWS and self._duplicates > TOO_MANY * self._seen:
@@ -78,13 +83,13 @@ class Duplicates:
             return False
         return True
 
-    def _conflict(self, row: Row) -> None:
+    def _conflict(self, row: Row, parts: list[bytes]) -> None:
         answer = row.answer
         if answer is None or row.form == "preference":
             return
-        asked, said = turns_digest(row.prompt), turns_digest((answer,))
-        before = self._answers.setdefault(asked, (row.line, said))
-        if before[1] != said:
+        asked, answered = said_digest(parts[:-1]), digest(parts[-1])
+        before = self._answers.setdefault(asked, (row.line, answered))
+        if before[1] != answered:
             self._told.row("Q003", row, answer.place, f"line {before[0]} answers the same prompt otherwise")
 
 

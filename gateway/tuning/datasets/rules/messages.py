@@ -79,7 +79,7 @@ class Messages:
                 self._told.at("R003", row.line, key_column(row.text, (), key), f"the key {key!r} is not known here")
 
     def _each(self, row: Row) -> None:
-        for place, messages in _lists(row):
+        for place, messages in _lists(row) if _has_odd(row) else ():
             for number, message in enumerate(messages):
                 here = (*place, number)
                 if not is_object(message):
@@ -183,6 +183,13 @@ def _part_fault(part: object) -> str:
     if kind == "image_url" and not (is_object(image) and isinstance(image.get("url"), str)):
         return "an image part has its address in `image_url.url`"
     return ""
+
+
+def _has_odd(row: Row) -> bool:
+    """Whether a message may be no object or have no role; reading the row left the first kind out."""
+    messages = row.data.get("messages")
+    plain = row.form == "chat" and isinstance(messages, list) and len(messages) == len(row.turns)
+    return not plain or not all(turn.role for turn in row.turns)
 
 
 def _lists(row: Row) -> list[tuple[Place, list[object]]]:

@@ -1,13 +1,15 @@
 """P: secrets and personal data, by their form."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from gateway.tuning.datasets.faults import Code, Context, Family
 from gateway.tuning.datasets.json_text import strings_of
-from gateway.tuning.datasets.personal import Kind, personal_data
+from gateway.tuning.datasets.personal import Kind, Personal, personal_data
 from gateway.tuning.datasets.places import Place
 from gateway.tuning.datasets.rows import CHOSEN, REJECTED, Row
 
+FIRST: Place = ("messages", 0, "content")
 # Shorter than the shortest of all these forms.
 LEAST = 6
 CODES: dict[Kind, tuple[str, str]] = {
@@ -32,7 +34,7 @@ class Privacy:
             if len(text) < LEAST or text.startswith("data:image/"):
                 continue
             counts: dict[Kind, int] = {}
-            for found in personal_data(text):
+            for found in _in_prompt(text) if place == FIRST else personal_data(text):
                 counts[found.kind] = counts.get(found.kind, 0) + 1
             for kind, count in counts.items():
                 code, name = CODES[kind]
@@ -40,6 +42,12 @@ class Privacy:
 
     def end(self) -> None:
         pass
+
+
+@lru_cache(maxsize=16)
+def _in_prompt(text: str) -> tuple[Personal, ...]:
+    # A system prompt stands in every row.
+    return tuple(personal_data(text))
 
 
 def _texts(row: Row) -> Iterator[tuple[Place, str]]:

@@ -128,7 +128,12 @@ def test_a_seed_throws_the_same_dice(client: OpenAI) -> None:
 
 def test_what_is_not_served_is_told_with_all_its_faults(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.chat.completions.create(model=NAME, messages=[{"role": "robot"}], n=2, temperature=3)  # type: ignore[typeddict-item]
+        client.chat.completions.create(
+            model=NAME,
+            messages=[{"role": "robot"}],  # type: ignore[typeddict-item]  # which is what is refused
+            n=2,
+            temperature=3,
+        )
     assert all(text in refused.value.message for text in ("messages[0]", "n over 1", "temperature"))
     with pytest.raises(BadRequestError) as long:
         said(client, NAME, "word " * 400)

@@ -174,6 +174,23 @@ def test_a_tuned_model_is_tuned_further(trained: Folder, tiny_model: Path) -> No
     assert losses(folder)[0] < losses(trained)[0] / 2
 
 
+def test_a_faulty_validation_file_fails_the_job_before_a_step_is_made(tiny_model: Path, tmp_path: Path) -> None:
+    folder = job(Folder(tmp_path / "ftjob-valid"), tiny_model, chats())
+    folder.validation.write_bytes(b"[]\n")
+    state = work(folder).state()
+    assert state.error is not None
+    assert (state.error[0], state.error[2]) == ("invalid_validation_file", "validation_file")
+    assert steps(folder) == []
+
+
+def test_a_loss_that_is_no_number_fails_the_job(tiny_model: Path, tmp_path: Path) -> None:
+    rate = (("n_epochs", 25), ("batch_size", 1), ("learning_rate_multiplier", 10_000.0))
+    base = BaseModel(str(tiny_model), learning_rate=1e30, saved=("lm_head",))
+    state = work(job(Folder(tmp_path / "ftjob-nan"), tiny_model, chats(), base=base, hyperparameters=rate)).state()
+    assert state.error is not None
+    assert (state.error[0], state.error[2]) == ("training_diverged", "hyperparameters")
+
+
 @pytest.mark.parametrize(
     ("training", "changed", "code", "says"),
     [
@@ -190,7 +207,7 @@ def test_a_tuned_model_is_tuned_further(trained: Folder, tiny_model: Path) -> No
             "invalid_training_file",
             ["Line 1", "Line 3", "cut off"],
         ),
-        (chats(), {"base": BaseModel("no/such/model")}, "model_not_loadable", ["no/such/model"]),
+        (chats(), {"base": BaseModel("/no/such/model")}, "model_not_loadable", ["base model cannot be loaded"]),
         (chats(), {"base": "odd"}, "model_not_loadable", ["adapter"]),
     ],
     ids=["empty", "faulty", "too long", "no model", "odd recipe"],
@@ -207,4 +224,5 @@ def test_what_cannot_be_trained_fails_with_its_reasons(
     assert state.error[0] == code
     assert all(text in state.error[1] for text in says), state.error[1]
     assert "Line 2" not in state.error[1] or "Line 2" in says
+    assert "/no/such" not in state.error[1]
     assert read_events(folder.events, 0)[-1].level == "error"
