@@ -50,7 +50,6 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
-from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
@@ -118,15 +117,14 @@ class Gateway:
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
-        self.captured = Captured(self.database, self.observer, self.tuned.training.rulebook, self.clock, worker)
+        parts = (self.database, self.observer, lambda: self.loaded.rulebook, self.clock)
+        self.captured = Captured(*parts, sweeps=worker == 0)
         self.pipeline = self._make_pipeline()
-        self.own_calls = OwnCalls(self.pipeline, self.clock)
-        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
+        self.evaluation = Evaluation(self.database, self.pipeline, self.shelf.contents, self.clock)
         self.shelf.surface.also |= self.evaluation.also | self.captured.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
-        most = (settings.max_body_bytes, settings.max_file_bytes)
-        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.most_bytes)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,8 +162,9 @@ class Gateway:
         return made
 
     def _make_pipeline(self) -> Pipeline:
-        way = (self.keys, self.loaded.rulebook.policy, self.ledger, self.paths, self.sender)
-        return Pipeline(*way, self.shadows, self.judges, self.clock, self.shelf, self.captured.capturing)
+        policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
+        way = (self.keys, policy, self.ledger, self.paths, self.sender)
+        return Pipeline(*way, *beside, self.clock, self.shelf, self.captured.capturing)
 
     def _make_tuned(self) -> Tuned:
         around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
@@ -247,10 +246,12 @@ class Gateway:
         self._task("policies", self._watch_policies)
         self._task("identity", self.known.watch)
         self._task("gauges", self._tick)
+        for name, work in self.bookkeeping.watch.works(AWAY):
+            self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
         works = (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works, *self.captured.works)
-        for name, work in (*self.bookkeeping.watch.works(AWAY), *works, *self.tuned.works(is_first=self._worker == 0)):
+        for name, work in (*works, *self.tuned.works(is_first=self._worker == 0)):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):

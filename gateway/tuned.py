@@ -12,17 +12,20 @@ import msgspec
 
 from gateway.adapter_servers import AdapterServers
 from gateway.canaries import Canaries
+from gateway.core.clock import utc_day
 from gateway.core.errors import NotReady
 from gateway.core.settings import Settings
 from gateway.db.away import told_when_away
 from gateway.db.engine import Database
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
+from gateway.ledger.reports.store import ReportStore
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.metrics.observe import Observer
 from gateway.policy.load import Rulebook
 from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
+from gateway.stale import Stale, stale_models
 from gateway.training import Training
 from gateway.tuning.feedback.store import FeedbackStore
 from gateway.tuning.jobs.checking import check
@@ -55,6 +58,9 @@ class Tuned:
         environment: Mapping[str, str],
         observer: Observer,
     ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._environment = environment
         data = settings.data
         self._fetcher = Fetcher()
         self.files = FileStore(database)
@@ -93,20 +99,19 @@ class Tuned:
         with contextlib.suppress(NotReady), told_when_away("when models end"):
             await self._shutdowns.heard(upstream, dates, self._clock.wall())
 
+    async def stale(self, within: int, teams: frozenset[str] | None) -> list[Stale]:
+        """Tuned models that end within so many days, and all others. teams: whose are to be seen; None for all."""
+        now = self._clock.wall()
+        around = (ReportStore(self._database), self._rulebook(), self._environment)
+        return await stale_models(*around, now, utc_day(now), within, teams)
+
     async def load(self) -> None:
         """Reads the registry if it has changed since it was last read. Raises the database's error when it is away."""
         number = await self.lines.change_number()
         if number == self._seen:
             return
-        lines, models = await self.lines.all(), await self.models.allowed()
-        shutdowns = {upstream: dates for upstream, dates in (await self._shutdowns.all()).items() if dates}
-        tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
-        written = {"models": tuned, "lines": {line.name: line_entry(line, versions) for line, versions in lines}}
-        if shutdowns:
-            written["shutdowns"] = shutdowns
-        empty = not tuned and not lines and not shutdowns
-        text = b"" if empty else msgspec.json.encode(written, order="sorted")
-        for line, versions in lines:
+        text = await registry_of(self._database)
+        for line, versions in await self.lines.all():
             await self._export(line, versions)
         if text != self.registry:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +143,17 @@ class Tuned:
         while True:
             await self.load()
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def registry_of(database: Database) -> bytes:
+    """The registry as the database has it now, as the policy is loaded with it; b"" when there is nothing in it."""
+    lines, models = await Lines(database).all(), await TunedModels(database).allowed()
+    shutdowns = {name: dates for name, dates in (await UpstreamShutdowns(database).all()).items() if dates}
+    tuned = {one.id: {"upstream": one.upstream, "teams": list(one.teams)} for one in models}
+    if not tuned and not lines and not shutdowns:
+        return b""
+    entries = {line.name: line_entry(line, versions) for line, versions in lines}
+    return msgspec.json.encode({"models": tuned, "lines": entries, "shutdowns": shutdowns}, order="sorted")
 
 
 def kept_registry(data: Path) -> bytes:

@@ -47,6 +47,7 @@ RANKS = {
     "adapter_servers": 5,
     "registry": 5,
     "canaries": 5,
+    "stale": 5,
     "beside": 5,
     "charges": 5,
     "training": 5,
@@ -79,7 +80,9 @@ ABOVE_ITS_EQUAL = {
     ("tuned", "adapter_servers"),
     ("adapter_servers", "training"),
     ("tuned", "canaries"),
+    ("tuned", "stale"),
     ("canaries", "registry"),
+    ("stale", "training"),
 }
 
 # Where a library may be imported: by what it would be replaced there and nowhere else.

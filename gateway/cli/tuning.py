@@ -9,6 +9,7 @@ from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import actor
 from gateway.cli.tuning_jobs import cancel, jobs, start, watch
 from gateway.cli.tuning_place import with_tuned
+from gateway.cli.tuning_stale import stale, trials
 
 
 def register(app: App) -> None:
@@ -25,6 +26,8 @@ def register(app: App) -> None:
     group.command(promote)
     group.command(rollback)
     group.command(canary)
+    group.command(stale)
+    group.command(trials)
     tuning_import.register(group)
     app.command(group)
 

@@ -18,6 +18,7 @@ class Place:
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
 
+        self._database = opened
         self.settings = found
         self.clock = Clock()
         self.loaded = load_all(found.policies, None, found.data)
@@ -26,6 +27,31 @@ class Place:
         self.models = TunedModels(opened)
         self.lines = Lines(opened)
         self.changes = Registry(self.lines, self.jobs, lambda: self.loaded.rulebook, self.clock)
+
+    async def stale(self, within: int) -> Any:
+        """Tuned models that will be shut down; see `stale_models`."""
+        from gateway.core.clock import utc_day
+        from gateway.core.settings import environment
+        from gateway.ledger.reports.store import ReportStore
+        from gateway.policy.load import load, read_texts
+        from gateway.policy.registry_file import REGISTRY
+        from gateway.stale import stale_models
+        from gateway.tuned import registry_of
+
+        now = self.clock.wall()
+        texts = read_texts(self.settings.policies)
+        # What the database has, and not what a gateway on this machine last read of it.
+        registry = await registry_of(self._database)
+        if registry:
+            texts.files[REGISTRY] = registry
+        reports = ReportStore(self._database)
+        return await stale_models(reports, load(texts), environment(), now, utc_day(now), within)
+
+    async def trials(self) -> Any:
+        """How the canaries stand; see `Standing`."""
+        from gateway.tuning.lines.store import Trials
+
+        return await Trials(self._database).standing()
 
 
 def with_tuned(work: Callable[[Any], Awaitable[Any]]) -> Any:

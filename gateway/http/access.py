@@ -85,6 +85,8 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("GET", "/admin/knowledge/gaps"): READERS,
     ("GET", "/admin/knowledge/impact"): READERS,
     ("GET", "/admin/lines"): READERS,
+    ("GET", "/admin/lines/stale"): READERS,
+    ("GET", "/admin/lines/trials"): READERS,
     ("GET", "/admin/lines/{line}"): READERS,
     ("GET", "/admin/lines/{line}/events"): READERS,
     ("POST", "/admin/lines"): OWNERS,

@@ -1,12 +1,17 @@
 """Adapters on vLLM: loaded under their name on every replica, and taken out again; asked and looked at, not hoped."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from gateway.core.errors import UpstreamFailed, UpstreamTimeout
+
+AGAIN_SECONDS = 15.0
+
+log = logging.getLogger("gateway.tuning")
 
 
 class Asks(Protocol):
@@ -57,6 +62,22 @@ async def publish(asks: Asks, base_urls: Sequence[str], name: str, path: str, he
 async def withdraw(asks: Asks, base_urls: Sequence[str], name: str, headers: Mapping[str, str]) -> None:
     """Has no replica serve `name` any more; one that never did is fine. Raises NotPublished."""
     await _everywhere(base_urls, lambda url: _unload(asks, url, name, headers))
+
+
+async def keep_published(
+    asks: Asks, base_urls: Sequence[str], adapters: Callable[[], Mapping[str, str]], headers: Mapping[str, str]
+) -> None:
+    """Publishes what is missing somewhere, over and over: a replica that was restarted has forgotten its adapters.
+
+    adapters: paths by name, as they are now. Ends only by cancellation.
+    """
+    while True:
+        for name, path in adapters().items():
+            try:
+                await publish(asks, base_urls, name, path, headers)
+            except NotPublished as fault:
+                log.warning("adapter_not_published", extra={"fields": {"model": name, "error": fault.message[:300]}})
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _everywhere(base_urls: Sequence[str], ask: "Step") -> None:

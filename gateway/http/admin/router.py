@@ -15,6 +15,7 @@ from gateway.http.admin.knowledge import (
     sync_knowledge,
 )
 from gateway.http.admin.line_changes import add_version, create_line, promote_line, rollback_line, set_canary
+from gateway.http.admin.line_reports import line_trials, stale_lines
 from gateway.http.admin.lines import line_events, line_gate, list_lines, list_tuning_jobs, show_line
 from gateway.http.admin.members import add_member, list_members, remove_member
 from gateway.http.admin.money import (
@@ -77,6 +78,8 @@ admin_router = Router(
         sync_knowledge,
         search_knowledge,
         list_lines,
+        stale_lines,
+        line_trials,
         show_line,
         line_events,
         create_line,

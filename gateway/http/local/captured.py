@@ -20,19 +20,16 @@ from gateway.tuning.feedback.store import FeedbackStore
 
 
 class Captured:
-    """capturing: what calls are heard by. also: what answers requests. works: what is to run beside the calls.
-
-    worker: 0 is the one that deletes what has expired.
-    """
+    """capturing: what calls are heard by. also: what answers requests. works: what is to run beside the calls."""
 
     def __init__(
-        self, database: Database, observer: Observer, rulebook: Callable[[], Rulebook], clock: Clock, worker: int
+        self, database: Database, observer: Observer, rulebook: Callable[[], Rulebook], clock: Clock, *, sweeps: bool
     ) -> None:
         self._calls = CapturedCalls(database)
         self._served = ServedCalls(database)
         self._rulebook = rulebook
         self._clock = clock
-        self.capturing = Capturing(self._calls, rulebook, observer.captured, clock, sweeps=worker == 0)
+        self.capturing = Capturing(self._calls, rulebook, observer.captured, clock, sweeps=sweeps)
         said = SaidOfAnswers(FeedbackStore(database), self._find, self._redacted, observer.told, clock)
         self.also: dict[str, Also] = {"feedback": said.serve}
         works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (("capturing", self.capturing.run),)

@@ -176,17 +176,18 @@ class TuningJobs:
                 await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
             for point in checkpoints:
                 await session.execute(_POINTS.insert(), _point_row(job, point))
-            for model in models:
-                values = {name: getattr(model, name) for name in model.__struct_fields__}
-                await session.execute(self._upsert(_MODELS, ["id"]), values)
+            await self._add_models(session, models)
         return True
 
     async def made(self, models: Sequence[Model]) -> None:
         """Adds models to those that may be called; one that is known stays as it is."""
         async with self._database.session() as session:
-            for model in models:
-                values = {name: getattr(model, name) for name in model.__struct_fields__}
-                await session.execute(self._upsert(_MODELS, ["id"]), values)
+            await self._add_models(session, models)
+
+    async def _add_models(self, session: AsyncSession, models: Sequence[Model]) -> None:
+        for model in models:
+            values = {name: getattr(model, name) for name in model.__struct_fields__}
+            await session.execute(self._upsert(_MODELS, ["id"]), values)
 
     async def unfinished(self) -> int:
         """How many jobs have not ended."""

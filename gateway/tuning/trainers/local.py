@@ -19,7 +19,7 @@ from gateway.tuning.worker.attempts import forgive, is_due, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder, locked
 from gateway.tuning.worker.job import ENDED, BaseModel
 from gateway.tuning.worker.needs import LIBRARIES, missing_libraries
-from gateway.tuning.worker.placing import Placing, base_models, on_disk
+from gateway.tuning.worker.placing import Placing, Publishes, base_models, on_disk, published
 from gateway.tuning.worker.processes import end_process, note_process, running_process, start_worker
 
 CANCEL_SECONDS = 30.0
@@ -30,7 +30,8 @@ class LocalTrainer:
     """See `contract.Trainer`. root: the folder of jobs; models: what may be trained, by name.
 
     python: the interpreter that has the extra `train`; None is the gateway's own. at_once: workers side by side.
-    cancel_seconds: how long a worker that is to end may take.
+    cancel_seconds: how long a worker that is to end may take. publishes: makes the adapter of a job that has ended well
+    callable where another serves it; the job has succeeded once it is.
     """
 
     kind: ClassVar[str] = "local"
@@ -43,12 +44,14 @@ class LocalTrainer:
         at_once: int = 1,
         python: str | None = None,
         cancel_seconds: float = CANCEL_SECONDS,
+        publishes: Publishes | None = None,
     ) -> None:
         self._root = root
         self._placing = Placing(root, models)
         self._at_once = at_once
         self._python = python
         self._cancel_seconds = cancel_seconds
+        self._publishes = publishes
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._lacks: str | None = None
         self._has_all = False
@@ -72,7 +75,9 @@ class LocalTrainer:
     async def watch(self, reference: str, since: int) -> Progress:
         """How it stands, after a worker that died was started again from where it was."""
         await asyncio.to_thread(self._tend)
-        return await asyncio.to_thread(self._progress, reference, since)
+        progress = await asyncio.to_thread(self._progress, reference, since)
+        await published(progress, self._publishes)
+        return progress
 
     async def cancel(self, reference: str) -> None:
         """Asks the worker to end, and makes it if it does not hear; one that waits is cancelled at once."""

@@ -22,7 +22,7 @@ from gateway.tuning.contract import Means, Plan, Progress, Source
 from gateway.tuning.worker.attempts import forgive, is_due, last_attempt, next_attempt
 from gateway.tuning.worker.folder import RESULTS, Folder
 from gateway.tuning.worker.job import ENDED, BaseModel
-from gateway.tuning.worker.placing import Placing, base_models, on_disk
+from gateway.tuning.worker.placing import Placing, Publishes, base_models, on_disk, published
 
 _AT_IT = frozenset({"PENDING", "RUNNING"})
 
@@ -59,15 +59,27 @@ class _Submission(Value, frozen=True):
 
 
 class RayTrainer:
-    """See `contract.Trainer`. root: the folder of jobs as the gateway sees it; models: by name, paths there."""
+    """See `contract.Trainer`. root: the folder of jobs as the gateway sees it; models: by name, paths there.
+
+    publishes: as of `LocalTrainer`.
+    """
 
     kind: ClassVar[str] = "ray"
 
-    def __init__(self, cluster: Cluster, root: Path, models: Mapping[str, BaseModel], asks: Asks) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        root: Path,
+        models: Mapping[str, BaseModel],
+        asks: Asks,
+        *,
+        publishes: Publishes | None = None,
+    ) -> None:
         self._cluster = cluster
         self._root = root
         self._placing = Placing(root, models)
         self._asks = asks
+        self._publishes = publishes
         self._url = f"{cluster.address.rstrip('/')}/api/jobs/"
         self._headers = {"authorization": f"Bearer {cluster.token}"} if cluster.token else {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -91,7 +103,9 @@ class RayTrainer:
             return Progress("failed", error=error, finished_at=time.time())
         with on_disk(self._root):
             await self._tend(folder)
-            return await asyncio.to_thread(folder.progress, since)
+            progress = await asyncio.to_thread(folder.progress, since)
+        await published(progress, self._publishes)
+        return progress
 
     async def cancel(self, reference: str) -> None:
         """Asks the worker to end, and Ray to see to it."""

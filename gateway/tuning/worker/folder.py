@@ -148,6 +148,16 @@ def read_published(root: Path) -> dict[str, Published]:
     return {entry.name: entry for entry in found if entry is not None}
 
 
+def finished_adapters(root: Path, seen_as: str | None = None) -> dict[str, str]:
+    """The folders of finished adapters by name, without checkpoints. seen_as: the root as who loads them sees it."""
+    place = seen_as if seen_as is not None else str(root)
+    return {
+        entry.name: f"{place.rstrip('/')}/{entry.path}"
+        for entry in read_published(root).values()
+        if ":ckpt-step-" not in entry.name
+    }
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Holds a lock file. Gives False at once when another holds it and `wait` is False."""

@@ -4,18 +4,20 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from gateway.core.errors import UpstreamFailed
 from gateway.policy.tuning_file import BaseModelEntry
-from gateway.tuning.contract import Plan, Source, TrainerRefused
+from gateway.tuning.contract import Plan, Progress, Source, TrainerRefused
 from gateway.tuning.worker.folder import Folder, read_published
 from gateway.tuning.worker.hyperparameters import hyperparameter_faults
 from gateway.tuning.worker.job import BaseModel, Job, tuned_name
 
+# Makes a tuned model callable, by its name; see `publishing.publish`. Twice is once.
+Publishes = Callable[[str], Awaitable[None]]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -86,6 +88,12 @@ class Placing:
         if tuned is None or tuned.model not in self._models:
             return None
         return tuned.model, tuned.path
+
+
+async def published(progress: Progress, publishes: Publishes | None) -> None:
+    """Has a finished model published, where somebody is to be told. Raises UpstreamFailed while it is not."""
+    if publishes is not None and progress.status == "succeeded" and progress.tuned_model is not None:
+        await publishes(progress.tuned_model)
 
 
 def base_models(entries: Mapping[str, BaseModelEntry], policies: Path) -> dict[str, BaseModel]:

@@ -1,11 +1,16 @@
 """Publishing to vLLM, whose replies are scripted: what counts is what it lists afterwards."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
-from gateway.tuning.publishing import NotPublished, publish, withdraw
+from gateway.tuning.publishing import NotPublished, keep_published, publish, withdraw
+from gateway.tuning.worker.folder import finished_adapters
+from gateway.tuning.worker.folder import publish as publish_here
+from gateway.tuning.worker.job import Published
 from gateway.upstream.fetch import Fetcher
 from tests.fakes.scripted_server import ScriptedServer, Visit, scripted
 
@@ -141,3 +146,26 @@ async def test_all_faults_are_told_and_the_others_are_served(fetcher: Fetcher) -
     assert url(two) in failed.value.message
     assert url(one) not in failed.value.message
     assert good.listed == {NAME: PATH}
+
+
+async def test_a_replica_that_was_restarted_is_given_what_it_forgot(fetcher: Fetcher, tmp_path: Path) -> None:
+    """And one adapter that is refused keeps no other from being published."""
+    for job, name in (("1", NAME), ("2", "ft:tiny:support::2"), ("1", f"{NAME}:ckpt-step-3")):
+        publish_here(tmp_path, Published(name, "tiny", "models/tiny", f"ftjob-{job}/adapter"))
+
+    def adapters() -> dict[str, str]:
+        found = finished_adapters(tmp_path, "/shared/jobs/")
+        return {"ft:refused": "", **found}
+
+    def only_paths(of: Vllm, asked: dict[str, object]) -> tuple[int, object]:
+        return takes(of, asked) if asked["lora_path"] else says_no(of, asked)
+
+    replica = Vllm(only_paths, drops)
+    wanted = {NAME: "/shared/jobs/ftjob-1/adapter", "ft:tiny:support::2": "/shared/jobs/ftjob-2/adapter"}
+    async with scripted(replica) as server:
+        for _ in range(2):
+            task = asyncio.create_task(keep_published(fetcher, [url(server)], adapters, {}))
+            await server.until(lambda: replica.listed == wanted)
+            task.cancel()
+            await asyncio.wait([task])
+            replica.listed.clear()  # it starts anew

@@ -13,7 +13,7 @@ from gateway.core.errors import NotFound, UpstreamFailed
 from gateway.tuning.contract import TrainerRefused
 from gateway.tuning.trainers.local import LocalTrainer
 from gateway.tuning.worker.folder import Folder, publish
-from gateway.tuning.worker.job import BaseModel, Published
+from gateway.tuning.worker.job import BaseModel, Published, State
 from gateway.tuning.worker.processes import running_process
 from tests.fakes.trainers import EPOCHS, QUESTIONS, TINY_RATE, chats, ended, plan, source, watched
 
@@ -125,7 +125,7 @@ async def test_a_worker_that_always_dies_fails_the_job_with_its_last_words(tmp_p
 
 
 async def test_a_worker_that_does_not_hear_is_ended(tmp_path: Path) -> None:
-    python = script(tmp_path / "python", "trap '' TERM\necho $$ > pid\nwhile true; do sleep 0.1; done")
+    python = script(tmp_path / "python", "trap '' TERM\nwhile true; do sleep 0.1; done")
     trainer = local(tmp_path / "jobs", no_model(tmp_path / "model"), python=python, cancel_seconds=0)
     reference = await trainer.start(plan("ftjob-1"), source(chats()), None)
     worker = running_process(tmp_path / "jobs/ftjob-1/worker.json")
@@ -206,3 +206,23 @@ async def test_a_folder_that_cannot_be_used_is_trouble_that_passes(tmp_path: Pat
         await trainer.start(plan("ftjob-1"), source(chats()), None)
     (tmp_path / "jobs").unlink()
     assert await trainer.start(plan("ftjob-1"), source(chats()), None) == "ftjob-1"
+
+
+async def test_a_job_has_succeeded_once_its_model_can_be_called(tmp_path: Path) -> None:
+    """Where another server has the adapters: while that is away the job is asked for again, and not failed."""
+    told: list[str] = []
+    is_away = True
+
+    async def publishes(name: str) -> None:
+        if is_away:
+            raise UpstreamFailed("vLLM is away.")
+        told.append(name)
+
+    trainer = local(tmp_path, no_model(tmp_path / "model"), python="true", publishes=publishes)
+    reference = await trainer.start(plan("ftjob-1"), source(chats()), None)
+    Folder(tmp_path / "ftjob-1").write_state(State("succeeded"))
+    with pytest.raises(UpstreamFailed):
+        await trainer.watch(reference, 0)
+    is_away = False
+    assert (await trainer.watch(reference, 0)).status == "succeeded"
+    assert told == ["ft:tiny:support:tone:1"]
