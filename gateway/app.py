@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.batching import Batching
 from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
@@ -121,7 +122,8 @@ class Gateway:
         self.pipeline = self._make_pipeline()
         self.own_calls = OwnCalls(self.pipeline, self.clock)
         self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
-        self.shelf.surface.also |= self.evaluation.also
+        self.batching = Batching(self.database, self.tuned, self.own_calls, self.pipeline, self.clock)
+        self.shelf.surface.also |= self.evaluation.also | self.batching.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock)
         most = (settings.max_body_bytes, settings.max_file_bytes)
@@ -245,7 +247,7 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
+        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works, *self.batching.works):
             self._task(name, work)
         for name, work in self.tuned.works(serves=self._worker == 0):
             self._task(name, work)

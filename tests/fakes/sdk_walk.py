@@ -220,9 +220,7 @@ def walk_jobs(walk: Walk) -> None:
     method: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
     label = {"walk": file.id}
     job = walk.call("fine_tuning.jobs.create", model=MODEL, training_file=file.id, method=method, metadata=label)
-    more = [
-        walk.call("fine_tuning.jobs.create", model=MODEL, training_file=file.id, metadata=label) for _ in range(3)
-    ]
+    more = [walk.call("fine_tuning.jobs.create", model=MODEL, training_file=file.id, metadata=label) for _ in range(3)]
     state = "fine_tuning.jobs.retrieve"
     walk.call("fine_tuning.jobs.cancel", more[0].id)
     walk.until(lambda: walk.call(state, more[0].id).status == "cancelled", "a cancelled job")
@@ -359,8 +357,11 @@ async def walk_async(base_url: str, key: str) -> list[str]:
         )
         if batch.id not in [one.id async for one in client.batches.list(limit=PAGE)]:
             faults.append("async batches.list: the batch is missing")
-        if [one async for one in client.evals.list(limit=PAGE)] is None:
-            faults.append("async evals.list: nothing")
+        grader: Any = {"type": "string_check", "name": "same", "input": "a", "reference": "a", "operation": "eq"}
+        config: Any = {"type": "custom", "item_schema": {"type": "object"}}
+        made = await client.evals.create(name="async", data_source_config=config, testing_criteria=[grader])
+        if made.id not in [one.id async for one in client.evals.list(limit=PAGE)]:
+            faults.append("async evals.list: the eval is missing")
     return faults
 
 
