@@ -25,6 +25,8 @@ AGAIN_SECONDS = 1.0
 # What another try may mend. A limit of calls in a minute mends itself; a spent budget does not.
 AGAIN = frozenset({408, 409, 425, 500, 502, 503, 504})
 LIMITED, SPENT = 429, b'"insufficient_quota"'
+# Lines whose day is over are written some at a time.
+LATE_AT_ONCE = 500
 KEPT = "batches"
 GONE = Fault("input_file_not_found", "The input file was deleted before all of its requests were asked.")
 
@@ -52,7 +54,7 @@ class Here:
         done = await self._answers.numbers(batch.id)
         ask = self._around.asking(_principal.decode(batch.principal))
         room = asyncio.Semaphore(AT_ONCE)
-        has_expired = False
+        late: list[Line] = []
         seen = 0
         async with asyncio.TaskGroup() as group:
             async for line in lines_of(self._around, batch):
@@ -63,26 +65,40 @@ class Here:
                 if stop.is_set():
                     break
                 if self._clock.wall() >= batch.expires_at:
-                    has_expired = True
+                    room.release()
+                    late.append(line)
+                    late = await self._too_late(batch, late, LATE_AT_ONCE)
+                    continue
                 task = group.create_task(self._answer(batch, line, ask, stop))
                 task.add_done_callback(lambda _: room.release())
+        await self._too_late(batch, late, 1)
         if stop.is_set():
             return "cancelled", None
         if seen < batch.total:
             return "failed", GONE
-        return ("expired" if has_expired or self._clock.wall() >= batch.expires_at else "completed"), None
+        return ("expired" if self._clock.wall() >= batch.expires_at else "completed"), None
 
     async def _answer(self, batch: Batch, line: Line, ask: Ask, stop: asyncio.Event) -> None:
         reply = await self._patiently(batch, line, ask, stop)
-        if reply is None and stop.is_set():
-            return
-        is_error = reply is None or reply.status >= 300
-        written = failed_line(line, *EXPIRED) if reply is None else answer_line(line, reply)
+        if reply is not None:
+            await self._written(batch, [(line.number, answer_line(line, reply))], are_errors=reply.status >= 300)
+        elif not stop.is_set():
+            await self._too_late(batch, [line], 1)
+
+    async def _too_late(self, batch: Batch, lines: list[Line], least: int) -> list[Line]:
+        """Says of lines that their day is over, if there are so many; gives those that are still to be told."""
+        if len(lines) < least:
+            return lines
+        told = [(line.number, failed_line(line, *EXPIRED)) for line in lines]
+        await self._written(batch, told, are_errors=True)
+        return []
+
+    async def _written(self, batch: Batch, answers: list[tuple[int, str]], *, are_errors: bool) -> None:
+        """Writes, and waits for a database that is away: what was paid for is not thrown away."""
         while True:
-            # What was paid for is not thrown away while the database is away.
             try:
                 with told_when_away(KEPT):
-                    await self._answers.write(batch.id, line.number, written, is_error=is_error)
+                    await self._answers.write(batch.id, answers, are_errors=are_errors)
             except GatewayError:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:

@@ -21,7 +21,7 @@ from gateway.core.ids import new_id
 from gateway.db.away import told_when_away
 
 MOST_BATCHES = 32
-HOLD_SECONDS = 10.0
+HOLD_SECONDS = 6.0
 # Whoever makes a batch wakes the runner of its own process; this is for what a dead process left.
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
@@ -93,7 +93,7 @@ class Runner:
     async def _keep(self) -> None:
         """Holds what is at work; stops what is to be cancelled, and lets go of what another process has by now."""
         while True:
-            await asyncio.sleep(HOLD_SECONDS / 20)
+            await asyncio.sleep(HOLD_SECONDS / 12)
             working = dict(self._working)
             if not working:
                 continue

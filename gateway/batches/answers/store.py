@@ -20,14 +20,15 @@ class AnswerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def write(self, batch_id: str, number: int, line: str, *, is_error: bool) -> None:
-        """Keeps an answer; of a line that has one already the first stays."""
+    async def write(self, batch_id: str, answers: Sequence[tuple[int, str]], *, are_errors: bool) -> None:
+        """Keeps answers, by the numbers of their lines; of a line that has one already the first stays."""
         upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        row = {"batch_id": batch_id, "number": number, "is_error": is_error, "line": line}
+        rows = [
+            {"batch_id": batch_id, "number": number, "is_error": are_errors, "line": line} for number, line in answers
+        ]
+        kept = upsert(_ANSWERS).on_conflict_do_nothing(index_elements=["batch_id", "number"])
         async with self._database.session() as session:
-            await session.execute(
-                upsert(_ANSWERS).values(row).on_conflict_do_nothing(index_elements=["batch_id", "number"])
-            )
+            await session.execute(kept, rows)
 
     async def numbers(self, batch_id: str) -> set[int]:
         """The lines that have one."""
