@@ -28,6 +28,7 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.captured import Captured
 from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
@@ -49,7 +50,6 @@ from gateway.live import Loaded, load_all, signature, tasks_of, training_files
 from gateway.live_knowledge import collections_of, embedders_of, unrecorded
 from gateway.metrics.instruments import fresh_instruments
 from gateway.metrics.observe import Observer
-from gateway.own_calls import OwnCalls
 from gateway.paths.lookups import LookUps
 from gateway.paths.prepare import Paths
 from gateway.paths.rag import Sources
@@ -100,9 +100,8 @@ class Gateway:
         self.identity, self.keys = self.known.identity, self.known.keys
         self.doors = Doors(settings, self.known.pepper, self.known.holders, self.clock)
         self.bookkeeping = self._make_bookkeeping()
-        made = self.bookkeeping
-        self.books, self.ledger, self.shipper = made.store, made.ledger, made.shipper
-        self.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
+        self.shipper = self.bookkeeping.shipper
+        self.books, self.ledger = self.bookkeeping.store, self.bookkeeping.ledger
         self.charges = Charges(self.ledger, lambda: self.loaded.rulebook)
         self.transports: dict[str, Transport] = {"http1": Http1Transport(), "httpx": HttpxTransport()}
         self.upstreams = Upstreams(self.transports, environment, self.clock)
@@ -118,14 +117,14 @@ class Gateway:
         self.judges = Judges(self.ledger, self.paths, self.sender, self.clock, self.observer.judged)
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
+        parts = (self.database, self.observer, lambda: self.loaded.rulebook, self.clock)
+        self.captured = Captured(*parts, sweeps=worker == 0)
         self.pipeline = self._make_pipeline()
-        self.own_calls = OwnCalls(self.pipeline, self.clock)
-        self.evaluation = Evaluation(self.database, self.own_calls, self.shelf.contents, self.clock)
-        self.shelf.surface.also |= self.evaluation.also
+        self.evaluation = Evaluation(self.database, self.pipeline, self.shelf.contents, self.clock)
+        self.shelf.surface.also |= self.evaluation.also | self.captured.also
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
-        most = (settings.max_body_bytes, settings.max_file_bytes)
-        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, most)
+        self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.most_bytes)
         self.beside = Beside(settings, self.database, self.ledger, self.poster, self.upstreams, worker)
         self._signature = signature(settings.policies, training_files(self.loaded).values())
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,6 +140,7 @@ class Gateway:
         made = Bookkeeping(self.database, folder, prices, observe, self.clock, durability, AWAY, workers)
         if found.books.redis_url is not None:
             made.share_limits_through(found.books.redis_url)
+        made.ledger.context_tokens = self.loaded.rulebook.knowledge.context_tokens
         return made
 
     def _make_library(self) -> Library:
@@ -163,7 +163,8 @@ class Gateway:
 
     def _make_pipeline(self) -> Pipeline:
         policy, beside = self.loaded.rulebook.policy, (self.shadows, self.judges)
-        return Pipeline(self.keys, policy, self.ledger, self.paths, self.sender, *beside, self.clock, self.shelf)
+        way = (self.keys, policy, self.ledger, self.paths, self.sender)
+        return Pipeline(*way, *beside, self.clock, self.shelf, self.captured.capturing)
 
     def _make_tuned(self) -> Tuned:
         around = (self.database, self.ledger, self.upstreams, lambda: self.loaded.rulebook)
@@ -249,9 +250,8 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        for name, work in (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works):
-            self._task(name, work)
-        for name, work in self.tuned.works(is_first=self._worker == 0):
+        works = (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works, *self.captured.works)
+        for name, work in (*works, *self.tuned.works(is_first=self._worker == 0)):
             self._task(name, work)
         if self._worker == 0:
             with contextlib.suppress(KnowledgeUnavailable):
@@ -273,6 +273,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.shadows.stop()
         await self.judges.stop()
+        await self.captured.stop()
         await self.unkept.hand_over(self.books.keep_policy)
         await self.library.close()
         for transport in self.transports.values():

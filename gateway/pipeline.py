@@ -6,6 +6,7 @@ and an Entry cannot be written.
 
 import random
 
+from gateway.capturing import Capturing, Heard
 from gateway.core.call import Call, Headers, Inbound, Principal
 from gateway.core.clock import Clock, utc_day
 from gateway.core.decision import Arm, Decision
@@ -25,6 +26,7 @@ from gateway.policy.decide import Policy
 from gateway.relay import Caller, Relay
 from gateway.shadow import Shadows
 from gateway.upstream.port import Lease
+from gateway.upstream.prepared import Prepared
 from gateway.upstream.send import Sender
 from gateway.wire.parameters import bounded
 from gateway.wire.route import read_call
@@ -62,8 +64,10 @@ class Pipeline:
         judges: Judges,
         clock: Clock,
         shelf: Shelved,
+        capturing: Capturing,
     ) -> None:
         self.keys = keys
+        self.capturing = capturing
         self.shelf = shelf
         self.policy = policy
         self.ledger = ledger
@@ -98,6 +102,9 @@ class Pipeline:
         )
         if decision is None or facts is None:
             raise RuntimeError("an entry without a decision")
+        wanted = known is None and principal.team in self.capturing.terms
+        heard = self.capturing.heard(call, principal, caller) if wanted else None
+        caller = caller if heard is None else heard
         try:
             sent = await self.sender.send(
                 call,
@@ -111,10 +118,8 @@ class Pipeline:
             )
             told = reply_headers(call, principal, decision, sent.prepared.arm, inbound.request_id)
             await Relay(sent, entry, call, caller, self.clock, told + sent.prepared.headers).run()
-            if decision.shadow is not None:
-                self.shadows.begin(call, principal, decision, facts)
-            if sent.prepared.judging is not None:
-                self.judges.begin(call, decision, facts, sent.prepared.judging)
+            if decision.shadow is not None or sent.prepared.judging is not None or heard is not None:
+                self._afterwards(admitted, decision, facts, sent.prepared, heard)
         except GatewayError as fault:
             fault.decision_id = decision.id
             if not entry.closed:
@@ -125,6 +130,17 @@ class Pipeline:
             if not entry.closed:
                 entry.close(entry.closing_of_prompt(Closing("interrupted", 500, "internal_error")))
             raise
+
+    def _afterwards(
+        self, admitted: Admitted, decision: Decision, facts: Facts, prepared: Prepared, heard: Heard | None
+    ) -> None:
+        """What is done when the caller has its last byte, so that it delays nobody."""
+        if heard is not None:
+            self.capturing.keep(heard, decision, prepared.arm)
+        if decision.shadow is not None:
+            self.shadows.begin(admitted.call, admitted.principal, decision, facts)
+        if prepared.judging is not None:
+            self.judges.begin(admitted.call, decision, facts, prepared.judging)
 
     def _refused(self, admitted: Admitted, closing: Closing) -> None:
         decision, facts = admitted.decision, admitted.facts

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.core.call import Principal
 from gateway.core.discovery import members
-from gateway.core.errors import InvalidRequest, NotFound, UpstreamFailed
+from gateway.core.errors import InvalidRequest, NotFound, UpstreamFailed, UpstreamTimeout
 from gateway.core.stored_file import StoredFile
 from gateway.files.copies import Copies, CopyRefused
 from gateway.files.store import FileStore
@@ -175,9 +175,16 @@ class Training:
         seen_as = str(root) if isinstance(entry, LocalTrainerEntry) else entry.seen_as or str(root)
         upstream = self.upstream(entry.upstream)
         headers = {name.decode(): value.decode() for name, value in upstream.headers}
+        faults = []
         for name, adapter in read_published(root).items():
             if only is None or name == only or name.startswith(f"{only}:"):
-                await publish(self.asks, (base_url(upstream),), name, f"{seen_as}/{adapter.path}", headers)
+                try:
+                    await publish(self.asks, (base_url(upstream),), name, f"{seen_as}/{adapter.path}", headers)
+                except (UpstreamFailed, UpstreamTimeout) as fault:
+                    # One adapter that cannot be loaded is not to keep others from being.
+                    faults.append(fault.message)
+        if faults:
+            raise UpstreamFailed(" ".join(faults[:5]))
 
     async def keep(self, job: TuningJob, name: str, content: bytes) -> str:
         """See Around."""

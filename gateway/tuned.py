@@ -27,6 +27,7 @@ from gateway.policy.registry_file import KEPT, LINE_FILES, OUR_FILES
 from gateway.registry import Registry
 from gateway.stale import Stale, stale_models
 from gateway.training import Training
+from gateway.tuning.feedback.store import FeedbackStore
 from gateway.tuning.jobs.checking import check
 from gateway.tuning.jobs.engine import Engine
 from gateway.tuning.jobs.models.store import TunedModels
@@ -66,6 +67,7 @@ class Tuned:
         self.jobs = TuningJobs(database)
         self.models = TunedModels(database)
         self.lines = Lines(database)
+        self.feedback = FeedbackStore(database)
         webhooks = WebhookStore(database)
         around = (self.files, ledger, webhooks, upstreams, rulebook, data / "tuning", settings.policies)
         self.training = Training(*around, environment, self._fetcher, check)

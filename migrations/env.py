@@ -18,9 +18,12 @@ import gateway.ledger.jobs.tables
 import gateway.ledger.leases.tables
 import gateway.ledger.tables
 import gateway.ledger.webhooks.tables
+import gateway.tuning.captured.tables
 import gateway.tuning.evals.tables
+import gateway.tuning.feedback.tables
 import gateway.tuning.jobs.tables
-import gateway.tuning.lines.tables  # noqa: F401
+import gateway.tuning.lines.tables
+import gateway.tuning.retraining.tables  # noqa: F401
 from gateway.core.errors import BadConfiguration
 
 target_metadata = SQLModel.metadata

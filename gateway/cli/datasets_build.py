@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import ExistingFile
 
+from gateway.cli.datasets_ledger import NO_CALLS, Calls, build_from_ledger
 from gateway.cli.output import print_json, say
+from gateway.core.errors import InvalidRequest
 
 
 @Parameter(name="*")
@@ -29,9 +31,11 @@ NOTHING_NAMED = Fields()
 
 
 def build(
-    file: ExistingFile,
-    out: Path,
+    file: ExistingFile | None = None,
+    out: Path | None = None,
     *,
+    from_: Annotated[Literal["ledger"] | None, Parameter(name="--from")] = None,
+    calls: Calls = NO_CALLS,
     source: Literal["csv", "jsonl", "zendesk", "freshdesk", "pairs"] | None = None,
     fields: Fields = NOTHING_NAMED,
     system: str = "",
@@ -51,7 +55,16 @@ def build(
     for DPO. system: the system prompt of every row; write the one that calls will send. only_resolved: of tickets
     whose status says so. min_chars, max_chars: of an answer. limit: so many rows, drawn by seed. Secrets and personal
     data are replaced unless --no-redact. The same file and options give the same bytes.
+
+    from: of `ledger` the rows are captured calls of --team (of its --line, --since a day), without errors, answers that
+    were cut off, that came from documents or that were said to be bad; corrections stand in their place. --method dpo:
+    pairs of answers of which it was said which is better.
     """
+    if from_ == "ledger":
+        build_from_ledger(out, calls, redact=redact, force=force, json=json)
+        return
+    if file is None or out is None:
+        raise InvalidRequest("Name the file to read and the file to write: gateway datasets build FILE OUT.")
     from gateway.cli.datasets_edit import write_rows
     from gateway.tuning.datasets.exchanges import Building, Options
     from gateway.tuning.datasets.exports.columns import Columns

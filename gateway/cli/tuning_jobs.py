@@ -21,15 +21,20 @@ def start(
     suffix: str = "",
     method: Literal["supervised", "dpo"] = "supervised",
     epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate_multiplier: float | None = None,
     seed: int | None = None,
     wait: bool = False,
     json: bool = False,
 ) -> int:
     """Uploads a training file and starts a job with the trainer of tuning.yaml; a running gateway does the rest.
 
-    team: whose job it is, and who pays. wait: follow it to its end; exit 1 when it fails.
+    team: whose job it is, and who pays. What is not given of epochs and the like is `auto`. wait: follow it to its
+    end; exit 1 when it fails.
     """
-    made = with_tuned(lambda tuned: _start(tuned, file, validation, team, model, suffix, method, epochs, seed))
+    given = {"n_epochs": epochs, "batch_size": batch_size, "learning_rate_multiplier": learning_rate_multiplier}
+    asked = {name: value for name, value in given.items() if value is not None}
+    made = with_tuned(lambda tuned: _start(tuned, file, validation, team, model, suffix, method, asked, seed))
     if wait:
         return watch(made.id, json=json)
     if json:
@@ -97,14 +102,14 @@ async def _start(
     model: str,
     suffix: str,
     method: Literal["supervised", "dpo"],
-    epochs: int | None,
+    hyperparameters: dict[str, Any],
     seed: int | None,
 ) -> Any:
     from gateway.training import trainer_for
     from gateway.tuning.jobs.asked import MethodAsked, MethodOptions, NewJob, Owner, asked_of, first_events, job_of
 
     name, entry = trainer_for(tuned.loaded.rulebook, model, team)
-    options = MethodOptions({"n_epochs": epochs} if epochs is not None else {})
+    options = MethodOptions(hyperparameters)
     how = MethodAsked(method, **{method: options})
     body = NewJob(model, "to be stored", suffix=suffix or None, seed=seed, method=how)
     asked = asked_of(body)

@@ -14,6 +14,8 @@ class Place:
         from gateway.files.store import FileStore
         from gateway.live import load_all
         from gateway.registry import Registry
+        from gateway.tuning.captured.store import CapturedCalls
+        from gateway.tuning.feedback.store import FeedbackStore
         from gateway.tuning.jobs.models.store import TunedModels
         from gateway.tuning.jobs.store import TuningJobs
         from gateway.tuning.lines.store import Lines
@@ -22,6 +24,9 @@ class Place:
         self.settings = found
         self.clock = Clock()
         self.loaded = load_all(found.policies, None, found.data)
+        self.database = opened
+        self.captured = CapturedCalls(opened)
+        self.feedback = FeedbackStore(opened)
         self.files = FileStore(opened)
         self.jobs = TuningJobs(opened)
         self.models = TunedModels(opened)

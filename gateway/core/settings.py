@@ -81,6 +81,11 @@ class Settings(Value, frozen=True):
     knowledge_store: KnowledgeStore = "auto"
 
     @property
+    def most_bytes(self) -> tuple[int, int]:
+        """Of a request's body, and of one that brings a file."""
+        return self.max_body_bytes, self.max_file_bytes
+
+    @property
     def has_knowledge_in_database(self) -> bool:
         """Whether collections are kept in the database and not in a file of the data folder."""
         return self.knowledge_store != "sqlite" and self.database_url.startswith("postgresql")

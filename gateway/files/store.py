@@ -33,13 +33,27 @@ class FileStore:
     ) -> StoredFile:
         """Stores a file, whole or not at all, under a fresh id."""
         file = fresh_file(team, filename, purpose, len(content), expires_seconds)
-        identity = file.id
+        await self.put(file, content)
+        return file
+
+    async def put(self, file: StoredFile, content: bytes, lies_at: tuple[str, str] | None = None) -> None:
+        """Stores a file under the id it has, whole or not at all. lies_at: an upstream, and its id there."""
         async with self._database.session() as session:
             for number, start in enumerate(range(0, len(content), PART_BYTES)):
-                part = {"file_id": identity, "number": number, "data": content[start : start + PART_BYTES]}
+                part = {"file_id": file.id, "number": number, "data": content[start : start + PART_BYTES]}
                 await session.execute(insert(_PARTS), part)
             await session.execute(insert(_FILES), {name: getattr(file, name) for name in file.__struct_fields__})
-        return file
+            if lies_at is not None:
+                row = {"file_id": file.id, "upstream": lies_at[0], "upstream_id": lies_at[1]}
+                await session.execute(insert(_COPIES), row)
+
+    async def kept_of(self, upstream: str, upstream_id: str) -> StoredFile | None:
+        """The file here that lies at an upstream under that id, or None."""
+        copied = (_COPIES.c.upstream == upstream) & (_COPIES.c.upstream_id == upstream_id)
+        query = select(*_FILES.columns).join(_COPIES, _COPIES.c.file_id == _FILES.c.id).where(copied, _lives())
+        async with self._database.session() as session:
+            row = (await session.execute(query.limit(1))).first()
+        return None if row is None else StoredFile(*row)
 
     async def find(self, identity: str) -> StoredFile | None:
         """A file of any team, or None."""

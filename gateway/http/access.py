@@ -96,6 +96,7 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("POST", "/admin/lines/{line}/rollback"): OWNERS,
     ("POST", "/admin/lines/{line}/canary"): OWNERS,
     ("GET", "/admin/tuning/jobs"): TEAMS,
+    ("GET", "/admin/feedback"): TEAMS,
 }
 
 

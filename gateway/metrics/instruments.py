@@ -165,6 +165,15 @@ class Instruments:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.captured = Counter(
+            "gateway_captured_calls",
+            "Calls of teams that opted in, by what became of them (kept, too_large, unreadable, full).",
+            ("team", "result"),
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "gateway_feedback", "What teams said of answers.", ("team", "sentiment"), registry=registry
+        )
         self.in_flight = Gauge(
             "gateway_in_flight", "Calls being served.", registry=registry, multiprocess_mode="livesum"
         )

@@ -98,6 +98,14 @@ class Observer:
         if score is not None:
             self._on.judged.observe(score)
 
+    def captured(self, team: str, result: str) -> None:
+        """Counts a call that was to be kept for training, and what became of it."""
+        self._on.captured.labels(team, result).inc()
+
+    def told(self, team: str, sentiment: str) -> None:
+        """Counts what a team said of an answer."""
+        self._on.feedback.labels(team, sentiment).inc()
+
     def retrieved(self, collections: tuple[str, ...], result: str, seconds: float) -> None:
         """Counts a search."""
         self._on.retrieval.observe(seconds)

@@ -260,6 +260,16 @@ async def test_a_spent_budget_ends_the_run_and_keeps_what_was_done(database: Dat
     assert "429" in found.error_message
 
 
+async def test_a_criterion_that_is_not_taken_any_more_ends_the_run(database: Database) -> None:
+    """As a run begun by another version may have."""
+    made = msgspec.structs.replace(MADE, testing_criteria='[{"type":"oracle","name":"o"}]')
+    await EvalStore(database).create(made)
+    await RunStore(database).create(RUN, ROWS)
+    found = await run_until_ended(database, Provider())
+    assert (found.status, found.error_code) == ("failed", "invalid_request")
+    assert "testing_criteria[0]" in found.error_message
+
+
 @pytest.mark.parametrize("number", [0, 1])
 async def test_an_item_that_ends_no_process_is_given_up(database: Database, number: int) -> None:
     """Whoever takes it dies, again and again: then it is an error, and the run goes on."""

@@ -59,6 +59,12 @@ CONTRACT: tuple[Metric, ...] = (
         (5, 4, 3),
     ),
     Metric("gateway_shadows_total", "counter", _sets("rule result", "tone-of-support made"), (2,)),
+    Metric(
+        "gateway_captured_calls_total", "counter", _sets("team result", "support kept", "support too_large"), (5, 1)
+    ),
+    Metric(
+        "gateway_feedback_total", "counter", _sets("team sentiment", "support positive", "support negative"), (3, 1)
+    ),
     Metric("gateway_policy_reloads_total", "counter", _sets("result", "ok", "fault"), (1, 1)),
     Metric("gateway_policy_info", "gauge", _sets("hash", "0a1b2c3d"), (1,)),
     Metric("gateway_usage_missing_total", "counter", _sets("reason", "caller_left", "not_sent"), (1, 1)),

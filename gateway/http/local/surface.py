@@ -28,6 +28,7 @@ PREFIXES = (
     "/v1/fine_tuning",
     "/v1/models/ft:",
     "/v1/evals",
+    "/v1/feedback",
 )
 FIRST = frozenset({"files", "vector_stores", "uploads", "fine_tuning", "models"})
 KEPT = "files, jobs and vector stores"

@@ -12,7 +12,7 @@ import msgspec
 from gateway.core.answered import Answered, Ask
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, InvalidRequest
 from gateway.core.values import Value
 from gateway.db.away import told_when_away
 from gateway.tuning.evals.data_source import read_data_source
@@ -150,7 +150,13 @@ class Runner:
 
     async def _evaluate(self, work: Work) -> None:
         key = _key(work)
-        planned = await self._planned(work.run_id)
+        try:
+            planned = await self._planned(work.run_id)
+        except InvalidRequest as fault:
+            # Written for a version that took it: no try of ours will mend that.
+            told_why = fault.message
+            await self._written(lambda: self._runs.end(work.run_id, "failed", InvalidRequest.code, told_why))
+            return
         if planned is None:
             return
         outcome = read_outcome(work.outcome)

@@ -8,9 +8,9 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.json_value import Json
 from gateway.tuning.evals.data_source import MOST_ITEMS, Asked, DataSource, FileContent
 from gateway.tuning.evals.prompts import ItemReference
-from gateway.tuning.evals.shape import faults_of
 from gateway.tuning.evals.values import Row
 from gateway.tuning.graders.messages import texts_of
+from gateway.tuning.graders.shape import faults_of
 from gateway.tuning.graders.template import (
     Reference,
     Subject,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.tuning.graders.formula import FUNCTIONS, FormulaFault, read_formula, value_of
 from gateway.tuning.graders.graded import FINE, Errors, Graded, failed
+from gateway.tuning.graders.json_schema import JsonSchema
 from gateway.tuning.graders.label_model import LabelModel
 from gateway.tuning.graders.python_source import PythonSource
 from gateway.tuning.graders.score_model import ScoreModel
@@ -18,8 +19,12 @@ from gateway.tuning.graders.text_similarity import TextSimilarity
 MOST_GRADERS = 32
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 
-Single = Annotated[StringCheck | TextSimilarity | ScoreModel | LabelModel | PythonSource, Field(discriminator="type")]
-GradeOne = Callable[[StringCheck | TextSimilarity | ScoreModel | LabelModel | PythonSource], Awaitable[Graded]]
+Single = Annotated[
+    StringCheck | TextSimilarity | ScoreModel | LabelModel | JsonSchema | PythonSource, Field(discriminator="type")
+]
+GradeOne = Callable[
+    [StringCheck | TextSimilarity | ScoreModel | LabelModel | JsonSchema | PythonSource], Awaitable[Graded]
+]
 
 
 def _by_name(written: object) -> object:

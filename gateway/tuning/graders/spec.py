@@ -61,9 +61,13 @@ def faults_told(told: Sequence[tuple[str, str]]) -> InvalidRequest:
 def path_of(place: Sequence[Any], tags: Sequence[str], within: str = "") -> str:
     """`grader.input[0].content` of the parts of a path."""
     path = within
+    was_tag = False
     for part in place:
+        # A kind stands before what is in it, and a field may be named as a kind: `template` of a `template`.
+        is_tag = part in tags and not was_tag
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in tags:
+        elif not is_tag:
             path += f".{part}" if path else str(part)
+        was_tag = is_tag
     return path

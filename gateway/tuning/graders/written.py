@@ -7,9 +7,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.core.answered import Ask
 from gateway.tuning.graders.graded import Errors, Graded, failed
+from gateway.tuning.graders.json_schema import JsonSchema, grade_form
 from gateway.tuning.graders.label_model import LabelModel, grade_label
 from gateway.tuning.graders.messages import PART_TAGS, texts_of
-from gateway.tuning.graders.multi import Multi, Single, grade_multi
+from gateway.tuning.graders.multi import Multi, grade_multi
 from gateway.tuning.graders.python_source import REFUSED, PythonSource
 from gateway.tuning.graders.score_model import ScoreModel, grade_score
 from gateway.tuning.graders.spec import faults_told, path_of
@@ -17,9 +18,9 @@ from gateway.tuning.graders.string_check import StringCheck, grade_string
 from gateway.tuning.graders.template import Reference, Subject, UnknownVariable, references_of
 from gateway.tuning.graders.text_similarity import TextSimilarity, grade_similarity
 
-AnyGrader = StringCheck | TextSimilarity | ScoreModel | LabelModel | PythonSource | Multi
+AnyGrader = StringCheck | TextSimilarity | ScoreModel | LabelModel | JsonSchema | PythonSource | Multi
 Grader = Annotated[AnyGrader, Field(discriminator="type")]
-TAGS = (*PART_TAGS, "string_check", "text_similarity", "score_model", "label_model", "python", "multi")
+TAGS = (*PART_TAGS, "string_check", "text_similarity", "score_model", "label_model", "json_schema", "python", "multi")
 ENDPOINT = "endpoint graders are not run here: they would send data to an address that a caller names"
 
 _grader: TypeAdapter[AnyGrader] = TypeAdapter(Grader)
@@ -72,6 +73,8 @@ def names_of(grader: AnyGrader) -> list[Reference]:
         return [name for one in grader.graders.values() for name in names_of(one)]
     if isinstance(grader, StringCheck | TextSimilarity):
         texts = [grader.input, grader.reference]
+    elif isinstance(grader, JsonSchema):
+        texts = [grader.input]
     elif isinstance(grader, ScoreModel | LabelModel):
         texts = texts_of(grader.input)
     else:
@@ -89,20 +92,16 @@ async def grade(grader: AnyGrader, subject: Subject, ask: Ask) -> Graded:
 
 
 async def _grade(grader: AnyGrader, subject: Subject, ask: Ask) -> Graded:
-    match grader:
-        case StringCheck():
-            return await grade_string(grader, subject, ask)
-        case TextSimilarity():
-            return await grade_similarity(grader, subject, ask)
-        case ScoreModel():
-            return await grade_score(grader, subject, ask)
-        case LabelModel():
-            return await grade_label(grader, subject, ask)
-        case Multi():
-
-            async def one(inner: Single) -> Graded:
-                return await grade(inner, subject, ask)
-
-            return await grade_multi(grader, one)
-        case PythonSource():
-            return failed(Errors(python_grader_server_error=True, python_grader_server_error_type="refused"))
+    if isinstance(grader, Multi):
+        return await grade_multi(grader, lambda one: grade(one, subject, ask))
+    if isinstance(grader, StringCheck):
+        return await grade_string(grader, subject, ask)
+    if isinstance(grader, TextSimilarity):
+        return await grade_similarity(grader, subject, ask)
+    if isinstance(grader, ScoreModel | LabelModel):
+        return await (
+            grade_score(grader, subject, ask) if isinstance(grader, ScoreModel) else grade_label(grader, subject, ask)
+        )
+    if isinstance(grader, JsonSchema):
+        return await grade_form(grader, subject, ask)
+    return failed(Errors(python_grader_server_error=True, python_grader_server_error_type="refused"))

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, case, func, select, update
+from sqlalchemy import Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -158,18 +158,40 @@ class TuningJobs:
                 raise Lost(job.id)
             if events:
                 await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
+            if checkpoints:
+                # Trainers keep the last few; one that is gone there cannot be called any more.
+                there = [point.number for point in checkpoints]
+                await session.execute(delete(_POINTS).where(_POINTS.c.job_id == job.id, _POINTS.c.number.not_in(there)))
             for point in checkpoints:
                 await session.execute(self._upsert(_POINTS, ["job_id", "number"]), _point_row(job, point))
             if inside is not None:
                 await inside(session)
         return TuningJob(*row)
 
+    async def imported(
+        self, job: TuningJob, events: Sequence[JobEvent], checkpoints: Sequence[Saved], models: Sequence[Model]
+    ) -> bool:
+        """A job that ended elsewhere, with all there is of it, whole or not at all; False when it is here already."""
+        async with self._database.session() as session:
+            added = await session.execute(self._upsert(_JOBS, ["id"]).values(_row(job)).returning(_JOBS.c.id))
+            if added.first() is None:
+                return False
+            if events:
+                await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
+            for point in checkpoints:
+                await session.execute(_POINTS.insert(), _point_row(job, point))
+            await self._add_models(session, models)
+        return True
+
     async def made(self, models: Sequence[Model]) -> None:
         """Adds models to those that may be called; one that is known stays as it is."""
         async with self._database.session() as session:
-            for model in models:
-                values = {name: getattr(model, name) for name in model.__struct_fields__}
-                await session.execute(self._upsert(_MODELS, ["id"]), values)
+            await self._add_models(session, models)
+
+    async def _add_models(self, session: AsyncSession, models: Sequence[Model]) -> None:
+        for model in models:
+            values = {name: getattr(model, name) for name in model.__struct_fields__}
+            await session.execute(self._upsert(_MODELS, ["id"]), values)
 
     async def unfinished(self) -> int:
         """How many jobs have not ended."""

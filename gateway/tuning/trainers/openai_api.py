@@ -159,7 +159,12 @@ class OpenaiApi:
 
     async def cancel(self, reference: str) -> None:
         """See Trainer."""
-        await self._told(reference, "cancel")
+        try:
+            await self._told(reference, "cancel")
+        except NotSupported:
+            job = _read(await self._ask("GET", f"{JOBS}/{quote(reference, safe='')}"), _Job)
+            if job.status not in {"succeeded", "failed", "cancelled"}:
+                raise
 
     async def pause(self, reference: str) -> None:
         """See Trainer."""

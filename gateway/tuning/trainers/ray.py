@@ -63,7 +63,13 @@ class RayTrainer:
 
     kind: ClassVar[str] = "ray"
 
-    def __init__(self, cluster: Cluster, root: Path, models: Mapping[str, BaseModel], asks: Asks) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        root: Path,
+        models: Mapping[str, BaseModel],
+        asks: Asks,
+    ) -> None:
         self._cluster = cluster
         self._root = root
         self._placing = Placing(root, models)

@@ -6,6 +6,7 @@ anew. A fact that stands in the row's own prompt is no such fact: there the mode
 
 import re
 from collections import Counter
+from itertools import islice
 
 import re2
 
@@ -13,6 +14,7 @@ from gateway.tuning.datasets.faults import Code, Context, Family
 from gateway.tuning.datasets.rows import Row
 
 SHOWN_LINES = 3
+MOST_OF_A_KIND = 100
 _CURRENCY = r"[$€£¥₹]|USD|EUR|GBP|CHF|JPY|INR|CAD|AUD"
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -127,10 +129,14 @@ def _facts(text: str) -> list[tuple[str, str]]:
         # Half a surrogate pair: RE2 takes UTF-8 only.
         return []
     found: list[tuple[int, int, str]] = []
+    taken = bytearray(len(text)) if kinds else bytearray()
     for kind in kinds:
-        for match in _PATTERNS[kind].finditer(text):
-            if all(match.end() <= start or match.start() >= end for start, end, _ in found):
-                found.append((match.start(), match.end(), kind))
+        # So many facts of a kind say enough about one answer.
+        for match in islice(_PATTERNS[kind].finditer(text), MOST_OF_A_KIND):
+            start, end = match.span()
+            if not any(taken[start:end]):
+                taken[start:end] = b"\1" * (end - start)
+                found.append((start, end, kind))
     return [(kind, text[start:end].strip()) for start, end, kind in sorted(found)]
 
 

@@ -157,6 +157,47 @@ async def test_a_multi_grader_calculates_and_hands_its_parts_flags_on() -> None:
     assert (await graded(divided)).errors.formula_parse_error
 
 
+FORM: dict[str, Json] = {
+    "type": "object",
+    "properties": {
+        "days": {"type": "integer"},
+        "kind": {"enum": ["card", "cash"]},
+        "tags": {"items": {"type": "string"}},
+    },
+    "required": ["days"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ('{"days": 5}', 1),
+        ('{"days": 5, "kind": "cash", "tags": ["a"]}', 1),
+        ('{"days": 5.5}', 0),
+        ('{"days": true}', 0),
+        ('{"kind": "card"}', 0),
+        ('{"days": 5, "kind": "gold"}', 0),
+        ('{"days": 5, "tags": [1]}', 0),
+        ('{"days": 5, "more": 1}', 0),
+        ("[]", 0),
+        ("five days", 0),
+        ("", 0),
+    ],
+)
+async def test_an_answer_has_the_form_or_has_it_not(said: str, score: float) -> None:
+    written: Json = {"type": "json_schema", "name": "f", "input": "{{sample.output_text}}", "json_schema": FORM}
+    found = await graded(written, said=said)
+    assert (found.score, found.passed, found.errors.is_empty) == (score, bool(score), True)
+
+
+def test_a_form_that_nobody_would_check_is_refused() -> None:
+    schema: Json = {"type": "object", "properties": {"a": {"pattern": "x"}}, "oneOf": []}
+    with pytest.raises(InvalidRequest, match=r"oneOf, properties\.a\.pattern is not checked here") as caught:
+        read_grader(json.dumps({"type": "json_schema", "name": "f", "input": "x", "json_schema": schema}).encode())
+    assert caught.value.param == "grader.json_schema"
+
+
 async def test_an_image_and_a_sound_go_to_the_judge_as_parts() -> None:
     content: Json = [
         "Look:",

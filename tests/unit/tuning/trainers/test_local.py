@@ -125,7 +125,7 @@ async def test_a_worker_that_always_dies_fails_the_job_with_its_last_words(tmp_p
 
 
 async def test_a_worker_that_does_not_hear_is_ended(tmp_path: Path) -> None:
-    python = script(tmp_path / "python", "trap '' TERM\necho $$ > pid\nwhile true; do sleep 0.1; done")
+    python = script(tmp_path / "python", "trap '' TERM\nwhile true; do sleep 0.1; done")
     trainer = local(tmp_path / "jobs", no_model(tmp_path / "model"), python=python, cancel_seconds=0)
     reference = await trainer.start(plan("ftjob-1"), source(chats()), None)
     worker = running_process(tmp_path / "jobs/ftjob-1/worker.json")

@@ -1,7 +1,7 @@
-"""Whether an item has the shape that an eval's `item_schema` asks for.
+"""Whether a value has the shape that a JSON Schema asks for: an eval's items, and answers in a form.
 
-JSON Schema in part: `type`, `properties`, `required`, `items`, `enum` and `const`; other words of a schema are kept and
-told, and not checked.
+JSON Schema in part: the words of CHECKED. Of an eval's schema other words are kept and told, and not checked; a grader
+with one is refused, as its score would promise what nobody looked at.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from gateway.core.json_value import Json
 
 MOST_DEPTH = 32
+CHECKED = frozenset({"type", "properties", "required", "items", "enum", "const", "additionalProperties"})
+# Words that ask for nothing.
+TELLING = frozenset({"$schema", "$id", "$comment", "title", "description", "default", "examples"})
 KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -47,9 +50,31 @@ def _of_object(value: Mapping[str, Json], schema: Mapping[str, Json], path: str,
         if name not in value:
             yield f"{path}.{name} is missing"
     properties = schema.get("properties")
+    known = properties if isinstance(properties, Mapping) else {}
+    for name, inner in value.items():
+        if name in known:
+            yield from faults_of(inner, known[name], f"{path}.{name}", depth + 1)
+        elif schema.get("additionalProperties") is False:
+            yield f"{path}.{name} is not allowed"
+        else:
+            yield from faults_of(inner, schema.get("additionalProperties"), f"{path}.{name}", depth + 1)
+
+
+def unchecked(schema: Json, path: str = "", depth: int = 0) -> Iterator[str]:
+    """Words of a schema that nobody checks here, each with its path."""
+    if not isinstance(schema, Mapping):
+        return
+    if depth > MOST_DEPTH:
+        yield f"{path or 'the schema'} is nested too deeply"
+        return
+    for word in schema:
+        if word not in CHECKED | TELLING:
+            yield f"{path}.{word}".lstrip(".")
+    properties = schema.get("properties")
     for name, inner in properties.items() if isinstance(properties, Mapping) else ():
-        if name in value:
-            yield from faults_of(value[name], inner, f"{path}.{name}", depth + 1)
+        yield from unchecked(inner, f"{path}.properties.{name}".lstrip("."), depth + 1)
+    for word in ("items", "additionalProperties"):
+        yield from unchecked(schema.get(word), f"{path}.{word}".lstrip("."), depth + 1)
 
 
 def _is(value: Json, kind: Json) -> bool:

@@ -1,0 +1,339 @@
+"""Brings the fine-tuning of an account at a provider into the registry here, before the provider takes it away.
+
+Files, jobs, events, checkpoints and results keep the ids that they had, so what apps wrote down keeps answering. Each
+file and each job is one transaction, and one that is here already is left alone: whatever stops an import, the next one
+goes on, and a second one adds nothing. Nothing is booked: it was paid for there.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from gateway.core.errors import UpstreamFailed
+from gateway.core.stored_file import StoredFile
+from gateway.core.values import Value
+from gateway.files.store import FileStore, fresh_file
+from gateway.tuning.contract import Method, Saved
+from gateway.tuning.datasets.provenance import dataset_hash
+from gateway.tuning.jobs.store import Model, TuningJobs
+from gateway.tuning.jobs.values import ENDED, JobEvent, State, TuningJob
+from gateway.upstream.asking import ask, fetch
+from gateway.upstream.upstreams import Upstream
+
+JOBS, FILES = "/fine_tuning/jobs", "/files"
+PAGE = 100
+PURPOSES = ("fine-tune", "fine-tune-results")
+# A job that was begun from here carries our id there.
+OURS = "switchyard_job"
+FROM = "imported_from"
+METHODS: dict[str, Method] = {"supervised": "supervised", "dpo": "dpo", "reinforcement": "reinforcement"}
+STATES: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
+LEVELS = frozenset({"info", "warn", "error"})
+MISSING = 404
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    param: str | None = None
+
+
+class _Job(msgspec.Struct):
+    id: str
+    model: str = ""
+    created_at: float = 0.0
+    finished_at: float | None = None
+    status: str = ""
+    error: _Error | None = None
+    fine_tuned_model: str | None = None
+    trained_tokens: int | None = None
+    training_file: str = ""
+    validation_file: str | None = None
+    result_files: list[str] = []
+    hyperparameters: dict[str, Any] | None = None
+    method: dict[str, Any] | None = None
+    seed: int | None = None
+    metadata: dict[str, str] | None = None
+    integrations: list[Any] | None = None
+    user_provided_suffix: str | None = None
+
+
+class _File(msgspec.Struct):
+    id: str
+    filename: str = "upload"
+    purpose: str = ""
+    created_at: float = 0.0
+
+
+class _Event(msgspec.Struct):
+    id: str
+    created_at: float = 0.0
+    level: str = "info"
+    message: str = ""
+    type: str | None = "message"
+    data: Any = None
+
+
+class _Point(msgspec.Struct):
+    id: str
+    created_at: float = 0.0
+    step_number: int = 0
+    fine_tuned_model_checkpoint: str = ""
+    metrics: dict[str, Any] | None = None
+
+
+class _Page(msgspec.Struct):
+    data: list[msgspec.Raw] = []
+    has_more: bool = False
+
+
+class Imported(Value, frozen=True):
+    """What an import came to. left_out: a job or file, and why. missing: files that the provider has no more."""
+
+    jobs: int
+    files: int
+    events: int
+    checkpoints: int
+    models: tuple[str, ...]
+    here_already: int
+    left_out: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    is_dry: bool = False
+
+
+class Importer:
+    """One import. trainer: the name that jobs get as their trainer's. told: of each step, for whoever waits."""
+
+    def __init__(
+        self,
+        files: FileStore,
+        jobs: TuningJobs,
+        upstream: Upstream,
+        trainer: str,
+        told: Callable[[str], None],
+        *,
+        is_dry: bool = False,
+    ) -> None:
+        self._files = files
+        self._jobs = jobs
+        self._upstream = upstream
+        self._trainer = trainer
+        self._told = told
+        self._is_dry = is_dry
+        self._counts: Counter[str] = Counter()
+        self._models: list[str] = []
+        self._left_out: list[tuple[str, str]] = []
+        self._missing: list[str] = []
+        self._hashes: dict[str, str] = {}
+
+    async def run(self, team: str | None) -> Imported:
+        """Imports all there is. team: whose it becomes; None is what each job's metadata `team` says.
+
+        Raises UpstreamFailed (502) when the provider cannot be asked: what was imported up to then stays.
+        """
+        read = [job async for job in self._items(JOBS, _Job)]
+        for number, job in enumerate(reversed(read), 1):
+            self._told(f"job {number} of {len(read)}: {job.id}")
+            await self._job(job, team)
+        if team is not None:
+            await self._other_files(team)
+        return Imported(
+            jobs=self._counts["jobs"],
+            files=self._counts["files"],
+            events=self._counts["events"],
+            checkpoints=self._counts["checkpoints"],
+            models=tuple(self._models),
+            here_already=self._counts["here"],
+            left_out=tuple(self._left_out),
+            missing=tuple(self._missing),
+            is_dry=self._is_dry,
+        )
+
+    async def _job(self, job: _Job, asked_team: str | None) -> None:
+        metadata = job.metadata or {}
+        team = asked_team or metadata.get("team")
+        if OURS in metadata or await self._jobs.find(job.id) is not None:
+            self._counts["here"] += 1
+            return
+        state = STATES.get(job.status)
+        if state is None or state not in ENDED:
+            self._left_out.append((job.id, f"it is {job.status}; import again when it has ended"))
+            return
+        if team is None:
+            self._left_out.append((job.id, "its metadata names no team; say --team"))
+            return
+        training = await self._file(job.training_file, team)
+        validation = await self._file(job.validation_file, team) if job.validation_file else None
+        results = [await self._file(identity, team) for identity in job.result_files]
+        events = [event async for event in self._items(f"{JOBS}/{quote(job.id, safe='')}/events", _Event)][::-1]
+        points = [one async for one in self._items(f"{JOBS}/{quote(job.id, safe='')}/checkpoints", _Point)][::-1]
+        made = self._made(job, team, state, (training, validation, results), len(events))
+        models = self._models_of(made, points)
+        self._counts.update(jobs=1, events=len(events), checkpoints=len(points))
+        self._models += [model.id for model in models]
+        if not self._is_dry:
+            kept = [_event(job.id, number, event) for number, event in enumerate(events)]
+            await self._jobs.imported(made, kept, [_saved(number, one) for number, one in enumerate(points)], models)
+
+    def _made(
+        self, job: _Job, team: str, state: State, files: tuple[str, str | None, list[str]], events: int
+    ) -> TuningJob:
+        training, validation, results = files
+        method = METHODS.get(str((job.method or {}).get("type")), "supervised")
+        options = (job.method or {}).get(method) or {}
+        asked = _plain(options.get("hyperparameters")) or _plain(job.hyperparameters)
+        error = job.error if job.error is not None and (job.error.code or job.error.message) else None
+        told = None if error is None else (error.code or "training_failed", error.message or "", error.param)
+        metadata = {**(job.metadata or {}), FROM: self._upstream.name}
+        return TuningJob(
+            id=job.id,
+            team=team,
+            key_id="",
+            organisation="",
+            trainer=self._trainer,
+            serves_at=self._upstream.name,
+            model=job.model,
+            training_file=training,
+            validation_file=validation,
+            suffix=job.user_provided_suffix or "",
+            seed=job.seed or 0,
+            method=method,
+            hyperparameters=_text(asked),
+            grader=_text(options["grader"]) if options.get("grader") else "",
+            integrations=_text(job.integrations or []),
+            metadata=_text(metadata),
+            created_at=job.created_at,
+            state=state,
+            reference=job.id,
+            seen=events,
+            events=events,
+            tuned_model=job.fine_tuned_model,
+            trained_tokens=job.trained_tokens,
+            dataset_hash=self._hashes.get(job.training_file, ""),
+            resolved=_text(
+                {name: value for name, value in {**asked, **_plain(job.hyperparameters)}.items() if value != "auto"}
+            ),
+            error=None if told is None else _text(told),
+            results=_text(results),
+            ended_at=job.finished_at or job.created_at,
+            finished_at=job.finished_at,
+        )
+
+    def _models_of(self, job: TuningJob, points: list[_Point]) -> list[Model]:
+        names = [*(one.fine_tuned_model_checkpoint for one in points), job.tuned_model or ""]
+        at = job.finished_at or job.created_at
+        unique = [name for name in dict.fromkeys(names) if name]
+        return [Model(name, job.team, self._upstream.name, job.model, job.id, at) for name in unique]
+
+    async def _other_files(self, team: str) -> None:
+        """Files that no job names any more: a team may want to train on them still."""
+        for purpose in PURPOSES:
+            async for file in self._items(FILES, _File, {"purpose": purpose}):
+                if file.purpose == purpose:
+                    await self._file(file.id, team)
+
+    async def _file(self, identity: str, team: str) -> str:
+        """The id that a file of the provider's has here, whether it is kept by now or cannot be had."""
+        known = await self._files.kept_of(self._upstream.name, identity)
+        if known is not None:
+            await self._remember(identity, known)
+            return known.id
+        here = f"{FILES}/{quote(identity, safe='')}"
+        described = await self._ask(here)
+        content = None if described is None or self._is_dry else await self._content(here)
+        if described is None or (content is None and not self._is_dry):
+            if identity not in self._missing:
+                self._missing.append(identity)
+            return identity
+        self._counts["files"] += 1
+        if content is None:
+            return identity
+        told = _read(described, _File)
+        file = fresh_file(team, told.filename[-255:], told.purpose or PURPOSES[0], len(content))
+        if await self._files.find(identity) is None:
+            file = msgspec.structs.replace(file, id=identity)
+        file = msgspec.structs.replace(file, created_at=told.created_at or file.created_at)
+        self._told(f"file {identity}: {len(content):,} bytes")
+        await self._files.put(file, content, (self._upstream.name, identity))
+        self._hashes[identity] = await asyncio.to_thread(_hash, content)
+        return file.id
+
+    async def _content(self, here: str) -> bytes | None:
+        """The bytes of a file that is described there; None when it is not given out."""
+        try:
+            return b"".join([part async for part in fetch(self._upstream, f"{here}/content")])
+        except UpstreamFailed:
+            # A provider that answers for the file and not for its bytes will not next time either.
+            await self._ask(here)
+            return None
+
+    async def _remember(self, identity: str, known: StoredFile) -> None:
+        if identity not in self._hashes and known.purpose == PURPOSES[0]:
+            self._hashes[identity] = await asyncio.to_thread(_hash, await self._files.content(known))
+
+    async def _items(self, target: str, kind: type[Any], query: dict[str, str] | None = None) -> AsyncIterator[Any]:
+        after = None
+        while True:
+            asked = {"limit": str(PAGE)} | (query or {}) | ({"after": after} if after else {})
+            body = await self._ask(f"{target}?{urlencode(asked)}")
+            page = _Page() if body is None else _read(body, _Page)
+            items = [_read(raw, kind) for raw in page.data]
+            for item in items:
+                yield item
+            if not page.has_more or not items or items[-1].id == after:
+                return
+            after = items[-1].id
+
+    async def _ask(self, target: str) -> bytes | None:
+        """The body of a 2xx; None for what does not exist there. Raises UpstreamFailed (502) for anything else."""
+        status, answer = await ask(self._upstream, "GET", target)
+        if status == MISSING:
+            return None
+        if status >= 300:
+            raise UpstreamFailed(f"Upstream {self._upstream.name!r} answered {status} to GET {target}.")
+        return answer
+
+
+def _read(body: bytes | msgspec.Raw, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamFailed("The provider's answer is not what OpenAI's API gives.") from None
+
+
+def _hash(content: bytes) -> str:
+    try:
+        return dataset_hash(msgspec.json.decode(line) for line in content.splitlines() if line.strip())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _event(job_id: str, number: int, event: _Event) -> JobEvent:
+    level: Any = event.level if event.level in LEVELS else "info"
+    is_metrics = event.type == "metrics"
+    kind: Any = "metrics" if is_metrics else "message"
+    data = _numbers(event.data) if is_metrics else ()
+    return JobEvent(job_id, number, event.created_at, level, event.message, kind, data)
+
+
+def _saved(number: int, one: _Point) -> Saved:
+    return Saved(number, one.created_at, one.step_number, one.fine_tuned_model_checkpoint, _numbers(one.metrics))
+
+
+def _numbers(written: Any) -> tuple[tuple[str, float], ...]:
+    pairs = written.items() if isinstance(written, dict) else ()
+    good = ((str(name), value) for name, value in pairs if isinstance(value, int | float) and value is not True)
+    return tuple((name, float(value)) for name, value in good)
+
+
+def _plain(written: Any) -> dict[str, float | int | str]:
+    pairs = written.items() if isinstance(written, dict) else ()
+    return {str(name): value for name, value in pairs if isinstance(value, int | float | str)}
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

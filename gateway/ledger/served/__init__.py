@@ -1,0 +1,1 @@
+"""Whose calls were, and what answered them."""

@@ -1,0 +1,1 @@
+"""What callers said of answers they got."""

@@ -1,0 +1,38 @@
+"""json_schema: whether a text is JSON of a form. One of ours: the official API has no such grader."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import AfterValidator
+
+from gateway.core.answered import Ask
+from gateway.tuning.graders.graded import Graded
+from gateway.tuning.graders.replies import UNREADABLE
+from gateway.tuning.graders.shape import CHECKED, faults_of, unchecked
+from gateway.tuning.graders.spec import GraderSpec, TemplateText
+from gateway.tuning.graders.template import Subject, filled
+
+
+def _is_checked(schema: dict[str, Any]) -> dict[str, Any]:
+    words = list(unchecked(schema))
+    if words:
+        raise ValueError(f"{', '.join(words[:5])} is not checked here; there are {', '.join(sorted(CHECKED))}")
+    return schema
+
+
+class JsonSchema(GraderSpec):
+    """1 for JSON that fits, 0 for all else."""
+
+    type: Literal["json_schema"]
+    input: TemplateText
+    json_schema: Annotated[dict[str, Any], AfterValidator(_is_checked)]
+
+
+async def grade_form(grader: JsonSchema, subject: Subject, _ask: Ask) -> Graded:
+    """Looks whether it fits. Raises UnknownVariable."""
+    try:
+        value = msgspec.json.decode(filled(grader.input, subject).encode())
+    except (*UNREADABLE, UnicodeEncodeError):
+        return Graded(0.0, passed=False)
+    fits = next(faults_of(value, grader.json_schema, "answer"), None) is None
+    return Graded(float(fits), passed=fits)

@@ -1,0 +1,1 @@
+"""Retraining a line as a plan of steps that goes on where it stopped."""
