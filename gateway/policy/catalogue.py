@@ -196,7 +196,7 @@ class Catalogue:
         if day is None or today < day:
             arm = _arm(line_name, number, version)
             if line.successor is not None and depth < MAX_SUCCESSORS:
-                arm = msgspec.structs.replace(arm, successor=self._stand_in(line_name, line, today, team, depth))
+                arm = msgspec.structs.replace(arm, successor=self._stand_in(arm, line, today, team, depth))
             return Resolved(arm, trial=self._on_trial(name, line_name, line, today) if line.canary else None)
         if line.successor is None or depth >= MAX_SUCCESSORS:
             raise ModelNotFound(
@@ -213,15 +213,16 @@ class Catalogue:
             answer = _with_sources(answer, tuple(successor.collections), "direct")
         return Resolved(answer, successor_of=ended)
 
-    def _stand_in(self, name: str, line: LineEntry, today: date, team: str, depth: int) -> Arm | None:
-        """Who answers for a line whose model its provider does not have any more; None when nobody can."""
-        if line.successor is None:
+    def _stand_in(self, gone: Arm, line: LineEntry, today: date, team: str, depth: int) -> Arm | None:
+        """Who answers for an arm whose model its provider does not have any more; None when nobody else can."""
+        if line.successor is None or gone.line is None:
             return None
         try:
-            arm = self._successor(name, line.successor, today, team, depth + 1).arm
+            arm = self._successor(gone.line, line.successor, today, team, depth + 1).arm
         except ModelNotFound:
             return None
-        return msgspec.structs.replace(arm, successor_of=name)
+        is_same = (arm.upstream, arm.model) == (gone.upstream, gone.model)
+        return None if is_same else msgspec.structs.replace(arm, successor_of=gone.line)
 
     def _on_trial(self, name: str, line_name: str, line: LineEntry, today: date) -> OnTrial | None:
         """What is on trial for calls of the champion: of `line` and `line@champion`, not of a version that is named."""

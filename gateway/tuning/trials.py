@@ -30,10 +30,10 @@ class Tally:
         A champion that answers because the challenger failed is not counted: it had another's calls.
         """
         number = trial.challenger if trial.is_drawn else trial.champion
-        if arm.line != trial.line or arm.version != number:
+        identity, model = call.inbound.call_id, arm.model
+        if arm.line != trial.line or arm.version != number or not identity:
             return prepared
         of = (TrialKey(trial.line, trial.champion, trial.challenger), number)
-        identity, model = call.inbound.call_id, arm.model
 
         def closed(event: UsageEvent) -> None:
             if event.last:

@@ -136,7 +136,7 @@ class _Chain:
             raise CallerLeft("The caller left between two tries.")
         if self.tries and self._is_over():
             raise UpstreamTimeout(self._deadline_told())
-        if arm.successor is not None and self.sender.gone.knows(arm):
+        while arm.successor is not None and self.sender.gone.knows(arm):
             arm = arm.successor
         upstream = self.upstreams[arm.upstream]
         breaker = self.sender.upstreams.breaker(arm.upstream, arm.model, self.own_waiting)

@@ -102,3 +102,16 @@ def test_another_team_has_the_same_canary() -> None:
     found = decide(policy(1), chat(model="tone"), Principal("sales", "key_2", "web"), facts(), "dec_1")
     assert isinstance(found, Decision)
     assert found.arms[0].version == 1
+
+
+def test_an_older_version_of_its_own_line_can_succeed_a_line_and_has_nobody_behind_it() -> None:
+    models = MODELS.replace(
+        "    successor: {path: rag, collections: [help-centre], model: small}\n",
+        "    successor: {path: fine_tuned, line: tone@v1}\n",
+        1,
+    )
+    of = rulebook("rules: [{name: all, use: {path: direct}}]", models).policy
+    arm = decided(of).arms[0]
+    assert arm.successor is not None
+    assert (arm.version, arm.successor.version, arm.successor.successor_of) == (2, 1, "tone")
+    assert arm.successor.successor is None
