@@ -87,6 +87,7 @@ ABOVE_ITS_EQUAL = {
     ("gauges", "live"),
     ("tuned", "training"),
     ("tuned", "registry"),
+    ("tuned", "evaluating"),
     ("tuned", "adapter_servers"),
     ("adapter_servers", "training"),
     ("tuned", "canaries"),
