@@ -126,6 +126,9 @@ class Prose(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         content = "Certainly! Here it is." if asked["model"].endswith("v2") else '{"intent": "refund"}'
+        if asked.get("stream"):
+            self.stream(content)
+            return
         choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
         body = json.dumps(
@@ -137,11 +140,26 @@ class Prose(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def stream(self, content: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        frame = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        for word in (content[:5], content[5:]):
+            choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+            self.wfile.write(b"data: " + json.dumps(frame | {"choices": [choice]}).encode() + b"\n\n")
+        usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+        self.wfile.write(b"data: " + json.dumps(frame | {"choices": [], "usage": usage}).encode() + b"\n\n")
+        self.wfile.write(b"data: [DONE]\n\n")
+
     def log_message(self, *_: object) -> None:
         """Says nothing."""
 
 
-@pytest.mark.parametrize("asked", [{"response_format": {"type": "json_object"}}, {}])
+@pytest.mark.parametrize(
+    "asked",
+    [{"response_format": {"type": "json_object"}}, {}, {"response_format": {"type": "json_object"}, "stream": True}],
+)
 def test_a_challenger_whose_answers_have_another_form_is_taken_back(
     tmp_path: Path, upstream: OfflineServer, asked: dict[str, Any]
 ) -> None:
@@ -174,6 +192,25 @@ def test_a_challenger_as_good_as_its_champion_stays_and_has_its_share(gateway: R
     assert canary_of(gateway, "even") == 0.5
     for asked in ("even@v1", "even@v2", LINES["even"]["versions"][0]["id"]):
         assert len({ask(gateway, asked).headers["x-gateway-line"] for _ in range(12)}) == 1
+
+
+def test_a_decision_says_what_it_drew_and_is_explained_months_later(gateway: RunningGateway) -> None:
+    for _ in range(2):
+        reply = ask(gateway, "even", user="somebody")
+        told = gateway.decision(reply.headers["x-gateway-decision"])
+        trial = told["record"]["trial"]
+        assert (trial["line"], trial["champion"], trial["challenger"], trial["share"]) == ("even", 1, 2, 0.5)
+        number = 2 if trial["drawn"] < 0.5 else 1
+        assert reply.headers["x-gateway-line"] == f"even@v{number}"
+        assert told["explained"]["version"] == number
+        assert told["explained"]["canary"].endswith(f"so v{number} answers")
+        assert "somebody" not in json.dumps(told)
+
+
+def test_a_line_that_ended_counts_as_a_succession_too(gateway: RunningGateway) -> None:
+    reply = ask(gateway, "old-tone", "How long do refunds take?")
+    assert reply.headers["x-gateway-successor-of"] == "old-tone"
+    until(lambda: gateway.counted("gateway_line_successions_total", line="old-tone") >= 1, what="the metric")
 
 
 def test_a_user_stays_with_one_version(gateway: RunningGateway) -> None:
