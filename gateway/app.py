@@ -28,8 +28,8 @@ from gateway.http.admin.money import Money
 from gateway.http.admin.needs import Admin
 from gateway.http.auth import Doors
 from gateway.http.health import Health
+from gateway.http.local.also import AlsoAnswered
 from gateway.http.local.captured import Captured
-from gateway.http.local.evaluation import Evaluation
 from gateway.http.local.shelf import Shelf
 from gateway.http.log import CallLog
 from gateway.http.models import Models
@@ -120,8 +120,8 @@ class Gateway:
         parts = (self.database, self.observer, lambda: self.loaded.rulebook, self.clock)
         self.captured = Captured(*parts, sweeps=worker == 0)
         self.pipeline = self._make_pipeline()
-        self.evaluation = Evaluation(self.database, self.pipeline, self.shelf.contents, self.clock)
-        self.shelf.surface.also |= self.evaluation.also | self.captured.also
+        also = (self.shelf, self.tuned, self.captured, self.clock)
+        self.also = AlsoAnswered(self.database, self.pipeline, *also)
         self.call_log = CallLog((lambda data: os.write(2, data)) if access_log else None)
         models = Models(self.keys, self.pipeline, self.upstreams, self.clock, self.tuned.heard)
         self.proxy = Proxy(self.pipeline, models, self.shelf.surface, self.call_log, self.clock, settings.most_bytes)
@@ -250,7 +250,7 @@ class Gateway:
             self._task(name, work)
         self._task("examples", self._prepare_examples)
         self._task("kept", self._keep_policies)
-        works = (*self.shelf.works(sweeps=self._worker == 0), *self.evaluation.works, *self.captured.works)
+        works = (*self.shelf.works(sweeps=self._worker == 0), *self.also.works)
         for name, work in (*works, *self.tuned.works(is_first=self._worker == 0)):
             self._task(name, work)
         if self._worker == 0:

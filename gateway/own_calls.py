@@ -42,5 +42,5 @@ class OwnCalls:
         try:
             await self._pipeline.serve(inbound, listener, Lease(), known)
         except GatewayError as fault:
-            return Answered(fault.status, error_body(fault))
-        return Answered(listener.status, listener.body)
+            return Answered(fault.status, error_body(fault), inbound.request_id)
+        return Answered(listener.status, listener.body, inbound.request_id)

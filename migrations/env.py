@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 # Imported for their tables, which register themselves.
+import gateway.batches.tables
 import gateway.db.tables
 import gateway.files.tables
 import gateway.identity.tables

@@ -116,6 +116,7 @@ def estimate(
     prompt_tokens: int | None = None,
     answer_tokens: int | None = None,
     context_tokens: int = 2_000,
+    calibrate: bool = False,
     policies: Annotated[Path | None, Parameter()] = None,
     json: bool = False,
 ) -> None:
@@ -123,7 +124,8 @@ def estimate(
 
     epochs: the documented default for so many rows when not given. against: models that would answer from documents
     instead; the base itself when none is named. prompt_tokens, answer_tokens: of a call to come; the file's mean when
-    not given. context_tokens: what a lookup adds to a prompt.
+    not given. context_tokens: what a lookup adds to a prompt. calibrate: by what jobs for
+    this base that ended here were billed beside what had been estimated for them.
     """
     from gateway.core.clock import utc_day
     from gateway.live import load_all
@@ -131,12 +133,15 @@ def estimate(
     from gateway.tuning.datasets.statistics import statistics
     from gateway.tuning.datasets.targets import token_limit_of
 
-    prices = load_all(settings(policies=policies).policies).prices
+    found = settings(policies=policies)
+    prices = load_all(found.policies, None, found.data).prices
     day = utc_day(time.time())
     with file.open("rb") as lines:
         counted = statistics(lines, base, token_limit_of(base))
     made = estimates.estimate(counted, epochs)
-    costs = estimates.trainer_costs(base, made.billed_tokens, prices, day)
+    calibration = estimates.calibrated(made, _finished(base)) if calibrate else None
+    billed = made.billed_tokens if calibration is None else calibration.billed_tokens
+    costs = estimates.trainer_costs(base, billed, prices, day)
     call = estimates.Call(
         counted.prompt if prompt_tokens is None else prompt_tokens,
         counted.answer if answer_tokens is None else answer_tokens,
@@ -148,17 +153,44 @@ def estimate(
         for model in against or [base]
     ]
     if json:
-        print_json({"tokens": counted.tokens, "estimate": made, "costs": costs, "call": call, "break_even": evens})
+        print_json(
+            {"tokens": counted.tokens, "estimate": made, "costs": costs, "call": call, "break_even": evens}
+            | ({} if calibration is None else {"calibration": calibration})
+        )
         return
+    _tell_estimate(base, counted.tokens, made, calibration, costs, call, evens)
+
+
+def _tell_estimate(
+    base: str, spread: Any, made: Any, calibration: Any, costs: Any, call: Any, evens: list[Any]
+) -> None:
+    from gateway.tuning.datasets.estimates import FORMULA
+
     near = " (estimated: the base's tokenizer is not known)" if made.is_estimate else ""
-    spread = counted.tokens
     say(f"{made.rows} rows; tokens of a row: p5 {spread.p5}, p50 {spread.p50}, p95 {spread.p95}{near}")
     say(f"{made.per_epoch:,} tokens x {made.epochs} epochs = {made.billed_tokens:,} billed tokens")
+    if calibration is not None:
+        say(_calibrated(calibration))
     print_table(("trainer", "USD", "note"), [(one.trainer, _usd(one.nano_usd), one.note) for one in costs])
-    say(f"Break-even = {estimates.FORMULA}.")
+    say(f"Break-even = {FORMULA}.")
     say(f"A call: {call.prompt} tokens of prompt, {call.answer} of answer; a lookup adds {call.context}.")
     for even in evens:
         say(_even(base, even))
+
+
+def _finished(base: str) -> list[Any]:
+    from gateway.cli.tuning_place import with_tuned
+    from gateway.tuning.datasets.estimates import Finished
+
+    pairs = with_tuned(lambda tuned: tuned.jobs.finished(base))
+    return [Finished(estimated, trained) for estimated, trained in pairs]
+
+
+def _calibrated(found: Any) -> str:
+    if found.ratio is None:
+        return "No job here has ended of which both figures are known: the estimate stands as it is."
+    spread = f"{found.billed_tokens:,} ({found.billed_low:,} to {found.billed_high:,})"
+    return f"{found.jobs} jobs for this base were billed {found.ratio:.2f} times their estimate: {spread}"
 
 
 def _usd(nano: int | None) -> str:

@@ -87,12 +87,16 @@ def build(
         left, replaced = dict(building.left_out), dict(building.replaced)
         print_json({"out": str(out), "rows": len(rows), "hash": hashed, "left_out": left, "replaced": replaced})
         return
+    _tell(building, redacted=redact)
+    say(f"{out}: {len(rows)} rows, {hashed}. Next: gateway datasets lint {out}")
+
+
+def _tell(building: Any, *, redacted: bool) -> None:
     for why, count in building.left_out.most_common():
         say(f"{count} left out: {why}.")
-    if redact:
-        replaced_text = ", ".join(f"{count} {kind}" for kind, count in building.replaced.most_common())
-        say(f"Replaced: {replaced_text or 'nothing'}. Names of people have no form and stay.")
-    say(f"{out}: {len(rows)} rows, {hashed}. Next: gateway datasets lint {out}")
+    if redacted:
+        replaced = ", ".join(f"{count} {kind}" for kind, count in building.replaced.most_common())
+        say(f"Replaced: {replaced or 'nothing'}. Names of people have no form and stay.")
 
 
 def _exchanges(kind: str, file: Path, columns: Any) -> Iterator[Any]:

@@ -32,7 +32,7 @@ async def _library(policies: Path | None) -> Any:
     from gateway.upstream.post import JsonPoster
 
     found = settings(policies=policies)
-    loaded = load_all(found.policies)
+    loaded = load_all(found.policies, None, found.data)
     poster = JsonPoster()
     make_data_folder(found)
     if found.has_knowledge_in_database and found.migrates:

@@ -31,7 +31,8 @@ def show(models: list[str], *, day: date | None = None, policies: Path | None = 
     from gateway.core.clock import utc_day
     from gateway.live import load_all
 
-    prices = load_all(settings(policies=policies).policies).prices
+    place = settings(policies=policies)
+    prices = load_all(place.policies, None, place.data).prices
     found = {model: prices.rates(model, day or utc_day(time.time())) for model in models}
     if json:
         print_json(found)
@@ -134,7 +135,7 @@ def reprice(
     from gateway.live import load_all
 
     found = settings(policies=policies)
-    prices = load_all(found.policies).prices
+    prices = load_all(found.policies, None, found.data).prices
     span = Span(unix_time(since, "since"), unix_time(until, "until"), team, model)
 
     def progress(rows: int, changed: int) -> None:

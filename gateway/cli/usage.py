@@ -166,7 +166,7 @@ def reconcile(
     from gateway.upstream.post import JsonPoster
 
     found = settings(policies=policies)
-    entries = load_all(found.policies).rulebook.models.upstreams
+    entries = load_all(found.policies, None, found.data).rulebook.models.upstreams
 
     async def work() -> Any:
         poster = JsonPoster()

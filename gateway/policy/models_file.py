@@ -48,9 +48,10 @@ Secret = Annotated[str, AfterValidator(_is_secret_reference)]
 
 
 class Supports(Written):
-    """What an upstream can do beyond the least."""
+    """What an upstream can do. batches: it has OpenAI's batch API, and lines that it alone would answer go there."""
 
     stream_options: bool = True
+    batches: bool = False
 
 
 class Limits(Written):

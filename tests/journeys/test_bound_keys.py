@@ -60,7 +60,7 @@ def test_a_path_that_is_closed_to_the_key_is_refused(gateway: RunningGateway) ->
     decision = caught.value.response.headers["x-gateway-decision"]
     assert gateway.decision(decision)["record"]["rule"] == "everything-else"
     with pytest.raises(openai.PermissionDeniedError):
-        client.files.list(purpose="batch")
+        client.files.list(purpose="vision")
     with pytest.raises(openai.PermissionDeniedError, match="fine_tuned"):
         client.fine_tuning.jobs.list()
     assert client.files.list().data == []

@@ -46,7 +46,10 @@ def start_training(provider: OfflineServer, client: openai.OpenAI, lines: int = 
     return client.fine_tuning.jobs.create(model=MODEL, training_file=file.id, suffix="tone")
 
 
-def start_batch(client: openai.OpenAI, *models: str, endpoint: Any = "/v1/chat/completions") -> Any:
+def start_batch(
+    provider: OfflineServer, client: openai.OpenAI, *models: str, endpoint: Any = "/v1/chat/completions"
+) -> Any:
+    """Of a file that is the provider's own, so the batch is too; batches of files kept here: test_batches.py."""
     lines = [
         {
             "custom_id": f"r{number}", "method": "POST", "url": endpoint,
@@ -55,7 +58,8 @@ def start_batch(client: openai.OpenAI, *models: str, endpoint: Any = "/v1/chat/c
         for number, model in enumerate(models)
     ]  # fmt: skip
     content = "\n".join(map(json.dumps, lines)).encode()
-    file = client.files.create(file=("batch.jsonl", content), purpose="batch")
+    with openai.OpenAI(base_url=provider.base_url, api_key=UPSTREAM_KEY) as direct:
+        file = direct.files.create(file=("batch.jsonl", content), purpose="batch")
     return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")
 
 
@@ -129,9 +133,11 @@ def test_a_job_that_fails_is_one_row(trained: RunningGateway, provider: OfflineS
     assert (row["outcome"], row["cost_nano_usd"]) == ("upstream_error", None)
 
 
-def test_a_batch_is_a_row_for_each_model_with_the_sum_of_its_lines(trained: RunningGateway) -> None:
+def test_a_batch_is_a_row_for_each_model_with_the_sum_of_its_lines(
+    trained: RunningGateway, provider: OfflineServer
+) -> None:
     client = client_of(trained, "batchers")
-    batch = start_batch(client, *["gpt-4.1-mini"] * 5, *["gpt-4o-mini"] * 3, REFUSED)
+    batch = start_batch(provider, client, *["gpt-4.1-mini"] * 5, *["gpt-4o-mini"] * 3, REFUSED)
     found = {row["id"]: row for row in rows(trained, batch.id)}
     told = client.batches.retrieve(batch.id)
     assert told.output_file_id is not None
@@ -148,9 +154,9 @@ def test_a_batch_is_a_row_for_each_model_with_the_sum_of_its_lines(trained: Runn
     }
 
 
-def test_a_batch_that_answered_nothing_costs_nothing(trained: RunningGateway) -> None:
+def test_a_batch_that_answered_nothing_costs_nothing(trained: RunningGateway, provider: OfflineServer) -> None:
     client = client_of(trained, "early")
-    batch = start_batch(client, "gpt-4.1-mini")
+    batch = start_batch(provider, client, "gpt-4.1-mini")
     client.batches.cancel(batch.id)
     (row,) = rows(trained, batch.id)
     assert (row["id"], row["outcome"], row["cost_nano_usd"]) == (batch.id, "interrupted", 0)

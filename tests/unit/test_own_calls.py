@@ -15,9 +15,7 @@ PRINCIPAL = Principal("support", "key_1", "tests", metadata=(("purpose", "someth
 async def test_a_call_is_booked_to_its_team_under_its_purpose(tmp_path: Path) -> None:
     async with answering_gateway(tmp_path, "{path: direct}") as served:
         served.replies[:] = ["An answer"]
-        told = await served.gateway.evaluation.own_calls.ask(
-            PRINCIPAL, "/v1/chat/completions", BODY, purpose="evaluation"
-        )
+        told = await served.gateway.also.own_calls.ask(PRINCIPAL, "/v1/chat/completions", BODY, purpose="evaluation")
         assert told.status == 200
         assert json.loads(told.body)["choices"][0]["message"]["content"] == "An answer"
         (row,) = await served.rows("SELECT team, key_id, endpoint, metadata, input_tokens, outcome FROM usage_events")
@@ -28,7 +26,7 @@ async def test_a_call_is_booked_to_its_team_under_its_purpose(tmp_path: Path) ->
 
 async def test_what_a_caller_would_be_refused_is_refused_in_the_same_words(tmp_path: Path) -> None:
     async with answering_gateway(tmp_path, "{path: direct}") as served:
-        ask = served.gateway.evaluation.own_calls.ask
+        ask = served.gateway.also.own_calls.ask
         bound = msgspec.structs.replace(PRINCIPAL, allowed_models=("spare",))
         told = await ask(bound, "/v1/chat/completions", BODY, purpose="evaluation")
         assert (told.status, json.loads(told.body)["error"]["code"]) == (403, "not_permitted")

@@ -12,7 +12,6 @@ from gateway.http.local.evals import Evals
 from gateway.http.local.graders import Graders
 from gateway.http.local.surface import Also
 from gateway.own_calls import OwnCalls
-from gateway.pipeline import Pipeline
 from gateway.tuning.evals.items.store import ItemStore
 from gateway.tuning.evals.runner import Runner
 from gateway.tuning.evals.runs.store import RunStore
@@ -24,9 +23,7 @@ PURPOSE = "evaluation"
 class Evaluation:
     """also: what answers requests, with the first part of their paths. contents: of files that are kept here."""
 
-    def __init__(self, database: Database, pipeline: Pipeline, contents: Contents, clock: Clock) -> None:
-        self.own_calls = own_calls = OwnCalls(pipeline, clock)
-
+    def __init__(self, database: Database, own_calls: OwnCalls, contents: Contents, clock: Clock) -> None:
         def asking(principal: Principal) -> Ask:
             return lambda path, body: own_calls.ask(principal, path, body, purpose=PURPOSE)
 

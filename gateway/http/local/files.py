@@ -15,10 +15,10 @@ from gateway.http.local.replies import Json, deleted, file_object, listed
 from gateway.knowledge.vector_stores.loads.store import StoreFiles
 
 # What is looked up here; files of other purposes are the input of a provider's jobs, and are kept there.
-OURS = frozenset({"assistants", "user_data", "fine-tune", "evals"})
-# What only jobs here write is read back from here too.
-WRITTEN = frozenset({"fine-tune-results"})
-PURPOSES = OURS | {"batch", "vision"}
+OURS = frozenset({"assistants", "user_data", "fine-tune", "evals", "batch"})
+# What only jobs and batches here write is read back from here too.
+WRITTEN = frozenset({"fine-tune-results", "batch_output"})
+PURPOSES = OURS | {"vision"}
 MOST_FILES = 10_000
 # The path of what is passed on; a key that may not take it sees none of a provider's files.
 PASSED_ON = "passthrough"

@@ -29,9 +29,10 @@ PREFIXES = (
     "/v1/models/ft:",
     "/v1/evals",
     "/v1/feedback",
+    "/v1/batches",
 )
 FIRST = frozenset({"files", "vector_stores", "uploads", "fine_tuning", "models"})
-KEPT = "files, jobs and vector stores"
+KEPT = "files, jobs, batches and vector stores"
 # The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
 POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})

@@ -41,8 +41,7 @@ async def check(job: TuningJob, entry: TrainerEntry | None, training: Source, va
     faults = [*_told(report, "error"), *([] if other is None else _told(other, "error"))]
     asked = dict(job.plan().hyperparameters).get("n_epochs")
     epochs = asked if isinstance(asked, int) else default_epochs(report.rows)
-    tokens = report.trained_tokens if target.name == "local" else report.tokens
-    return Checked(tuple(faults), tuple(_told(report, "warning")), tokens * epochs, report.dataset_hash)
+    return Checked(tuple(faults), tuple(_told(report, "warning")), report.tokens * epochs, report.dataset_hash)
 
 
 def _looked(

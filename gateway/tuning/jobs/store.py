@@ -199,9 +199,9 @@ class TuningJobs:
         async with self._database.session() as session:
             return int((await session.execute(query)).scalar_one())
 
-    async def finished(self, limit: int = 50) -> list[tuple[int, int]]:
-        """Estimated and trained tokens of the last jobs of which both are known."""
-        known = _JOBS.c.estimated_tokens.is_not(None) & _JOBS.c.trained_tokens.is_not(None)
+    async def finished(self, model: str, limit: int = 50) -> list[tuple[int, int]]:
+        """Estimated and trained tokens of the last jobs for a base of which both are known."""
+        known = _JOBS.c.estimated_tokens.is_not(None) & _JOBS.c.trained_tokens.is_not(None) & (_JOBS.c.model == model)
         query = select(_JOBS.c.estimated_tokens, _JOBS.c.trained_tokens).where(known)
         async with self._database.session() as session:
             rows = await session.execute(query.order_by(_JOBS.c.created_at.desc()).limit(limit))

@@ -1,0 +1,1 @@
+"""What the lines of batches were answered, each written once."""
