@@ -17,6 +17,7 @@ from gateway.core.errors import NotReady
 from gateway.core.settings import Settings
 from gateway.db.away import told_when_away
 from gateway.db.engine import Database
+from gateway.evaluating import LineEvaluations
 from gateway.files.store import FileStore
 from gateway.ledger.entry import Ledger
 from gateway.ledger.reports.store import ReportStore
@@ -74,6 +75,7 @@ class Tuned:
         self._servers = AdapterServers(rulebook, self.training, data / "tuning", settings.policies)
         self.training.changed = self.lines.touch
         self.changes = Registry(self.lines, self.jobs, rulebook, ledger.clock)
+        self.evaluations = LineEvaluations(database, self.changes, ledger.clock)
         self.tally = Tally(observer.watching)
         self.canaries = Canaries(self.tally, database, self.changes, rulebook, ledger.clock, observer.rolled_back)
         self._shutdowns = UpstreamShutdowns(database)

@@ -77,11 +77,9 @@ def build(
     )
     origin = f"{kind}:{file.name}"
     building = Building(Options(origin, system, only_resolved, min_chars, max_chars, dedupe, redact, limit, seed))
-    rows, told = [], []
-    for made in building.rows(_exchanges(kind, file, named)):
-        rows.append(made.row)
-        told.append(made.provenance)
-    write_rows(out, map(written, rows), told, replaces=force)
+    made = list(building.rows(_exchanges(kind, file, named)))
+    rows = [one.row for one in made]
+    write_rows(out, map(written, rows), [one.provenance for one in made], replaces=force)
     hashed = dataset_hash(rows)
     if json:
         left, replaced = dict(building.left_out), dict(building.replaced)

@@ -4,7 +4,7 @@ from typing import Any
 
 from cyclopts import App
 
-from gateway.cli import tuning_import, tuning_life
+from gateway.cli import tuning_import, tuning_life, tuning_retrain
 from gateway.cli.output import print_json, print_table, say
 from gateway.cli.place import actor
 from gateway.cli.tuning_jobs import cancel, jobs, start, watch
@@ -30,6 +30,7 @@ def register(app: App) -> None:
     group.command(trials)
     tuning_import.register(group)
     tuning_life.register(group)
+    tuning_retrain.register(group)
     app.command(group)
 
 

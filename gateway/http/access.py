@@ -97,6 +97,8 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("POST", "/admin/lines/{line}/canary"): OWNERS,
     ("GET", "/admin/tuning/jobs"): TEAMS,
     ("GET", "/admin/feedback"): TEAMS,
+    ("POST", "/admin/lines/{line}/evaluations"): OWNERS,
+    ("GET", "/admin/lines/{line}/evaluations/{evaluation}"): READERS,
 }
 
 

@@ -5,6 +5,7 @@ from litestar import Router
 from gateway.http.admin.audit import audit
 from gateway.http.admin.budgets import list_budgets, list_limits, put_budget, put_limit, remove_budget
 from gateway.http.admin.decisions import decision, explain_written
+from gateway.http.admin.evaluations import begin_evaluation, show_evaluation
 from gateway.http.admin.feedback import list_feedback
 from gateway.http.admin.keys import create_key, list_keys, revoke_key, rotate_key
 from gateway.http.admin.knowledge import (
@@ -90,6 +91,8 @@ admin_router = Router(
         set_canary,
         list_tuning_jobs,
         list_feedback,
+        begin_evaluation,
+        show_evaluation,
     ],
     tags=["admin"],
 )

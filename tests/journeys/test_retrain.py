@@ -1,0 +1,129 @@
+"""A line is retrained by a plan that goes on wherever it was killed, and trains once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.fakes.offline_server import OfflineServer, offline_server
+from tests.fakes.running_gateway import ROOT, UPSTREAM_KEY, RunningGateway, running_gateway, until
+
+LINE = (
+    b'{"messages":[{"role":"user","content":"Where is parcel %d of order %d?"},'
+    b'{"role":"assistant","content":"Parcel %d left on day %d and is on its way."}]}\n'
+)
+TRAINING = b"".join(LINE % (number, number * 7, number, number % 5) for number in range(60))
+MODEL, BASE = "gpt-4o-mini-2024-07-18", "gpt-4o-mini"
+STEPS = ["rebuild", "lint", "price", "upload", "train", "register", "evaluate", "propose"]
+
+ORDER = ["plan", *STEPS]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[OfflineServer]:
+    with offline_server(key=UPSTREAM_KEY, tuning_seconds=1.0) as server:
+        yield server
+
+
+@pytest.fixture
+def retraining(tmp_path: Path, provider: OfflineServer) -> Iterator[RunningGateway]:
+    """A line `parcels` of `support` with one version."""
+    with running_gateway(tmp_path / "gateway", provider.base_url) as running:
+        client = running.client("support")
+        time.sleep(1.0)
+        file = client.files.create(file=("training.jsonl", TRAINING), purpose="fine-tune")
+        job = client.fine_tuning.jobs.create(model=MODEL, training_file=file.id)
+        until(lambda: ended(client, job.id), 30, what="the first job")
+        done = running.cli("tuning", "create", "parcels", "--team", "support", "--job", job.id)
+        assert done.returncode == 0, done.stderr
+        yield running
+
+
+def ended(client: openai.OpenAI, job: str) -> bool:
+    return client.fine_tuning.jobs.retrieve(job).status == "succeeded"
+
+
+WANTED = ("tuning", "retrain", "parcels", "--base", BASE, "--trainer", "upstream")
+
+
+def lines(gateway: RunningGateway) -> Any:
+    return json.loads(gateway.cli("tuning", "show", "parcels", "--json").stdout)["line"]
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(retraining: RunningGateway) -> None:
+    before = lines(retraining)
+    files = [file.id for file in retraining.client("support").files.list()]
+    done = retraining.cli(*WANTED, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for number, step in enumerate(STEPS, 1):
+        assert f"{number} {step}" in done.stdout
+    told = json.loads(retraining.cli(*WANTED, "--dry-run", "--json").stdout)
+    assert (told["faults"], told["items"] + told["rows"], told["plan"]) == ([], 60, None)
+    assert told["cost_nano_usd"] == told["tokens"] * 3_000
+    assert told["arms"][0] == f"direct:{BASE}"
+    assert lines(retraining) == before
+    assert [file.id for file in retraining.client("support").files.list()] == files
+    refused = retraining.cli(*WANTED)
+    assert refused.returncode == 1
+    assert "--yes" in refused.stderr
+
+
+def test_a_plan_that_is_killed_after_every_step_trains_once(retraining: RunningGateway) -> None:
+    """Each run is killed as soon as it says that the next step, or one after it, is done; the last one ends."""
+    for step in ORDER[:-1]:
+        killed_at(retraining, step)
+    done = retraining.cli(*WANTED, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "is gone on with" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["version"] == 2
+    assert told["plan"]["state"] == "done"
+    assert list(json.loads(told["plan"]["done"])) == STEPS
+    arms = {one["arm"]["name"]: one for one in told["evaluated"]["arms"]}
+    assert list(arms) == ["v1", "v2", f"direct:{BASE}", "rag:help-centre:gpt-4.1-mini"]
+    assert {(one["status"], one["errors"]) for one in arms.values()} == {("completed", 0)}
+    jobs = [job for job in retraining.client("support").fine_tuning.jobs.list() if job.model == BASE]
+    assert len(jobs) == 1
+    rows = retraining.rows("endpoint = 'training' AND call_id = ?", jobs[0].id)
+    assert len(rows) == 1
+    found = lines(retraining)
+    assert [one["version"]["number"] for one in found["versions"]] == [1, 2]
+    assert (found["line"]["champion"], found["line"]["canary"]) == (1, 0.0)
+    assert found["versions"][1]["version"]["parent"] == 1
+    again = json.loads(retraining.cli(*WANTED, "--dry-run", "--json").stdout)
+    assert again["plan"] is None, "the plan is over; the next one is new"
+
+
+def killed_at(gateway: RunningGateway, step: str) -> None:
+    command = [sys.executable, "-m", "gateway", *WANTED, "--yes"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=gateway.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        # What the run before did between saying so and its end is not said again.
+        if line.partition(":")[0] in ORDER[ORDER.index(step) :]:
+            break
+    else:
+        raise AssertionError(f"{step} was never said: {''.join(seen)}")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+
+
+def test_a_trainer_that_is_none_and_rows_that_it_does_not_take(retraining: RunningGateway) -> None:
+    done = retraining.cli("tuning", "retrain", "parcels", "--base", BASE, "--trainer", "nobody", "--dry-run")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    done = retraining.cli("tuning", "retrain", "nothing", "--base", BASE, "--trainer", "upstream", "--dry-run")
+    assert done.returncode == 1
+    assert "nothing" in done.stderr
