@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +16,8 @@ from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
 from gateway.policy.tuning_file import ANYBODY
 from gateway.registry import Registry
+from gateway.tuning.feedback.store import FeedbackStore
+from gateway.tuning.feedback.values import Rated
 from gateway.tuning.lines.store import Trials
 from gateway.tuning.lines.values import Line, Seen, Standing, TrialKey
 from gateway.tuning.sequential import Counts, Evidence, evidence
@@ -36,6 +38,8 @@ USUAL_DAYS = 7
 SLOWEST = 0.95
 
 log = logging.getLogger("gateway.canaries")
+# (line, version, since) -> what was said of its answers to calls from that Unix time on.
+Negative = Callable[[str, int, float], Awaitable[Rated]]
 
 
 class Canaries:
@@ -56,6 +60,7 @@ class Canaries:
         self._reports = ReportStore(database)
         self._registry = registry
         self._webhooks = WebhookStore(database)
+        self._negative = FeedbackStore(database).negative
         self._rulebook = rulebook
         self._clock = clock
         self._rolled_back = rolled_back
@@ -77,10 +82,14 @@ class Canaries:
         if not running:
             self._tally.slow_seconds = {}
             return
-        standing = [one for one in await self.trials.standing() if one.key in running]
+        standing = [one for one in await self.standing() if one.key in running]
         self._tally.slow_seconds = {one.key: one.slow_seconds for one in standing if one.slow_seconds is not None}
         for one in standing if judges else ():
             await self._judge(one)
+
+    async def standing(self) -> list[Standing]:
+        """How each canary stands, with what callers said of its answers."""
+        return [await with_ratings(one, self._negative) for one in await self.trials.standing()]
 
     def running(self) -> set[TrialKey]:
         """The canaries that the policy in force has."""
@@ -156,6 +165,13 @@ class Canaries:
         seconds = sorted(await self._reports.upstream_seconds(champion, now - USUAL_DAYS * 86_400, now))
         if len(seconds) >= LEAST_REPLIES:
             await self.trials.note(key, slow_seconds=seconds[int(SLOWEST * len(seconds))])
+
+
+async def with_ratings(one: Standing, negative: Negative) -> Standing:
+    """The same with what callers said of calls that champion and challenger answered since the canary began."""
+    rated = [await negative(one.key.line, number, one.began_at) for number in (one.key.champion, one.key.challenger)]
+    theirs, ours = (Seen(rated=said.calls, disliked=said.negatives) for said in rated)
+    return msgspec.structs.replace(one, champion=one.champion.plus(theirs), challenger=one.challenger.plus(ours))
 
 
 def evidence_of(one: Standing) -> tuple[Evidence, ...]:

@@ -54,9 +54,12 @@ class Place:
 
     async def trials(self) -> Any:
         """How the canaries stand; see `Standing`."""
+        from gateway.canaries import with_ratings
+        from gateway.tuning.feedback.store import FeedbackStore
         from gateway.tuning.lines.store import Trials
 
-        return await Trials(self._database).standing()
+        negative = FeedbackStore(self._database).negative
+        return [await with_ratings(one, negative) for one in await Trials(self._database).standing()]
 
 
 def with_tuned(work: Callable[[Any], Awaitable[Any]]) -> Any:

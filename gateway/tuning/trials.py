@@ -57,10 +57,6 @@ class Tally:
         for of, seen in taken.items():
             self._add(of, seen)
 
-    def rated(self, key: TrialKey, number: int, *, is_bad: bool) -> None:
-        """Counts what somebody said of an answer that a version gave in a canary."""
-        self._add((key, number), Seen(rated=1, disliked=int(is_bad)))
-
     def _count(self, of: tuple[TrialKey, int], event: UsageEvent) -> None:
         if event.outcome == "ok":
             bound = self.slow_seconds.get(of[0])

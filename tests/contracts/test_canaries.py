@@ -18,6 +18,8 @@ from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook, load
 from gateway.registry import NewVersion, Registry
 from gateway.tuned import registry_of
+from gateway.tuning.feedback.store import FeedbackStore
+from gateway.tuning.feedback.values import Feedback
 from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.lines.store import Lines, Trials, UpstreamShutdowns
 from gateway.tuning.lines.values import Seen, Standing, TrialKey
@@ -171,6 +173,24 @@ async def test_what_cannot_be_kept_is_kept_later(process: Process, database: Dat
     process.tally.give_back(taken)
     process.call(2, is_drawn=True)
     assert process.tally.take() == {(KEY, 2): Seen(calls=2)}
+
+
+async def test_a_challenger_whose_answers_callers_dislike_is_taken_back(process: Process, hands: Hands) -> None:
+    process.call(1, is_drawn=True)
+    process.call(2, is_drawn=False)
+    await process.canaries.look(judges=True)
+    hands.turn(1)
+    for number in range(40):
+        version = 1 + number % 2
+        said = Feedback(
+            f"call_{number}", "", "support", "k", hands.wall, hands.wall, 1.0 if version == 1 else -1.0, "", "",
+            "tone", version, "m",
+        )  # fmt: skip
+        await FeedbackStore(process.database).put(said)
+    await process.canaries.look(judges=True)
+    assert await share(process) == 0
+    (event, *_) = await process.registry.lines.events("tone")
+    assert "disliked" in json.loads(event.detail)["reason"]
 
 
 async def test_slow_is_what_the_champions_usual_replies_are_not(process: Process, hands: Hands) -> None:

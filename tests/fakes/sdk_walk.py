@@ -109,10 +109,11 @@ class Walk:
         self.called[name] = self.called.get(name, 0) + 1
         for where, body in self.bodies[before:]:
             self.replies += 1
-            self._read(name, where, body, found if is_list else value, is_list=is_list)
+            self.read_strictly(name, where, body, found if is_list else value, is_list=is_list)
         return found
 
-    def _read(self, name: str, where: str, body: bytes, value: Any, *, is_list: bool) -> None:
+    def read_strictly(self, name: str, where: str, body: bytes, value: Any, *, is_list: bool) -> None:
+        """Notes what is wrong with a reply's bytes. value: what the SDK made of them; of a list its items."""
         try:
             if is_list:
                 page = json.loads(body)

@@ -85,6 +85,7 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/admin/lines/{line}/rollback"): OWNERS,
     ("POST", "/admin/lines/{line}/canary"): OWNERS,
     ("GET", "/admin/tuning/jobs"): ALL_TEAMS,
+    ("GET", "/admin/feedback"): ALL_TEAMS,
 }
 
 

@@ -44,6 +44,6 @@ async def line_trials(request: Request[Any, Any, Any], state: State) -> list[Tol
     owners = {one.line.name: one.line.owner for one in await registry_of(state).all()}
     return [
         ToldTrial(one, evidence_of(one))
-        for one in await tuned.canaries.trials.standing()
+        for one in await tuned.canaries.standing()
         if teams is None or owners.get(one.key.line, "") in {"", *teams}
     ]

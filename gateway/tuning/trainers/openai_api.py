@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from gateway.core.errors import NotSupported, UpstreamFailed
+from gateway.core.errors import NotFound, NotSupported, UpstreamFailed
 from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import (
     Happened,
@@ -20,7 +20,7 @@ from gateway.tuning.contract import (
     Status,
     TrainerRefused,
 )
-from gateway.upstream.asking import ask, fetch
+from gateway.upstream.asking import ask
 
 JOBS = "/fine_tuning/jobs"
 # Under which key of a job's metadata our id stands at the provider: by it a job is found again that was begun in
@@ -32,6 +32,8 @@ MOST_KNOWN = 1_000
 # Metadata and hyperparameters have other limits elsewhere, but every provider of this API says so with a 4xx.
 REFUSALS = range(400, 500)
 AGAIN = frozenset({401, 403, 408, 409, 425, 429})
+MISSING = 404
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
 STATUSES: dict[str, Status] = {
     "validating_files": "queued",
     "queued": "queued",
@@ -53,7 +55,9 @@ class _Refused(msgspec.Struct):
     error: _Error = msgspec.field(default_factory=_Error)
 
 
-class _Job(msgspec.Struct):
+class JobFound(msgspec.Struct):
+    """A job as the provider tells of it."""
+
     id: str = ""
     status: str = ""
     error: _Error | None = None
@@ -64,7 +68,9 @@ class _Job(msgspec.Struct):
     hyperparameters: dict[str, Any] | None = None
     method: dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
-    result_files: list[str] = []
+    suffix: str | None = None
+    user_provided_suffix: str | None = None
+    result_files: list[str] | None = None
 
 
 class _Event(msgspec.Struct):
@@ -93,6 +99,7 @@ class OpenaiApi:
     """Jobs at an upstream. A job's reference is its id there."""
 
     kind: ClassVar[str] = "openai_api"
+    statuses: ClassVar[dict[str, Status]] = STATUSES
 
     def __init__(self, entry: HostedTrainerEntry, means: Means) -> None:
         self._entry = entry
@@ -114,7 +121,7 @@ class OpenaiApi:
         body["training_file"] = await self._means.copied(self._entry.upstream, training, "fine-tune")
         if validation is not None:
             body["validation_file"] = await self._means.copied(self._entry.upstream, validation, "fine-tune")
-        job: _Job = _read(await self._ask("POST", JOBS, msgspec.json.encode(body)), _Job)
+        job: JobFound = _read(await self._ask("POST", JOBS, msgspec.json.encode(body)), JobFound)
         return job.id
 
     def body(self, plan: Plan) -> dict[str, Any]:
@@ -137,33 +144,33 @@ class OpenaiApi:
     async def watch(self, reference: str, since: int) -> Progress:
         """See Trainer. The job is read before its events, so an end never comes without what led to it."""
         here = f"{JOBS}/{quote(reference, safe='')}"
-        job = _read(await self._ask("GET", here), _Job)
-        if job.status not in STATUSES:
+        job = _read(await self._ask("GET", here), JobFound)
+        if job.status not in self.statuses:
             raise UpstreamFailed(f"Upstream {self._entry.upstream!r} says {job.status!r} of job {reference!r}.")
         events = await self._events(reference, since)
         points = [_read(raw, _Point) async for raw in self._items(f"{here}/checkpoints", lambda _: False)]
         error = job.error
         told = None if error is None or not (error.code or error.message) else error
         return Progress(
-            status=STATUSES[job.status],
+            status=self.statuses[job.status],
             events=tuple(events),
-            checkpoints=tuple([_saved(number, point) for number, point in enumerate(reversed(points))]),
+            checkpoints=tuple([_saved(point.step_number, point) for point in reversed(points)]),
             tuned_model=job.fine_tuned_model,
             trained_tokens=job.trained_tokens,
             hyperparameters=_resolved(job),
             error=None if told is None else (told.code or "training_failed", told.message, told.param),
             finished_at=job.finished_at,
             estimated_finish=job.estimated_finish,
-            results=tuple(job.result_files),
+            results=tuple(job.result_files or ()),
         )
 
     async def cancel(self, reference: str) -> None:
-        """See Trainer."""
+        """See Trainer. A provider refuses to cancel what has ended."""
         try:
             await self._told(reference, "cancel")
         except NotSupported:
-            job = _read(await self._ask("GET", f"{JOBS}/{quote(reference, safe='')}"), _Job)
-            if job.status not in {"succeeded", "failed", "cancelled"}:
+            job = _read(await self._ask("GET", f"{JOBS}/{quote(reference, safe='')}"), JobFound)
+            if self.statuses.get(job.status) not in ENDED:
                 raise
 
     async def pause(self, reference: str) -> None:
@@ -178,7 +185,13 @@ class OpenaiApi:
         """See Trainer."""
         del reference
         upstream = self._means.upstream(self._entry.upstream)
-        return b"".join([part async for part in fetch(upstream, f"/files/{quote(name, safe='')}/content")])
+        target = f"/files/{quote(name, safe='')}/content"
+        status, content = await ask(upstream, "GET", target)
+        if status == MISSING:
+            raise NotFound(f"The trainer has no result file {name!r}.")
+        if status >= 300:
+            raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to GET {target}.")
+        return content
 
     async def _told(self, reference: str, verb: str) -> None:
         """Raises NotSupported where the provider refuses: a job that has ended, or a verb it does not know."""
@@ -192,10 +205,14 @@ class OpenaiApi:
         jobs = _read(await self._ask("GET", f"{JOBS}?{query}"), _Page)
         # Not everybody who speaks this API knows the filter, so what comes is looked at.
         for raw in jobs.data:
-            job: _Job = _read(raw, _Job)
-            if (job.metadata or {}).get(MARK) == job_id:
+            job: JobFound = _read(raw, JobFound)
+            if self.is_marked(job, job_id):
                 return job.id
         return None
+
+    def is_marked(self, job: JobFound, job_id: str) -> bool:
+        """Whether a job there is the one that was begun for this job of ours."""
+        return (job.metadata or {}).get(MARK) == job_id
 
     async def _events(self, reference: str, since: int) -> list[Happened]:
         """Events from number `since` on, oldest first. Numbers count from the oldest, so all must be seen once."""
@@ -252,7 +269,7 @@ def _refusal(answer: bytes) -> _Error:
         return _Error()
 
 
-def _resolved(job: _Job) -> Parameters:
+def _resolved(job: JobFound) -> Parameters:
     method = job.method or {}
     options = method.get(str(method.get("type"))) or {}
     found = {**(job.hyperparameters or {}), **_concrete(options.get("hyperparameters"))}

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.call import Call, Principal
 from gateway.core.decision import Arm, Decision, Features, Names, Path
@@ -95,3 +96,13 @@ def test_a_chosen_path_that_is_closed_is_refused_with_those_that_are_open() -> N
         "Rule 'a-rule' sends this call on the path 'direct', which is not permitted for this key; "
         "it may take rag, fine_tuned."
     )
+
+
+def test_a_successor_on_a_closed_path_is_nobody() -> None:
+    """What a provider says later must not open a path that the key has not."""
+    decided = decision("fine_tuned")
+    successor = Arm(path="rag", upstream="main", model="m", successor_of="tone")
+    arm = replace(decided.arms[0], successor=successor)
+    decided = replace(decided, arms=(arm,))
+    assert open_arms(decided, bound(paths=("fine_tuned",)))[0].successor is None
+    assert open_arms(decided, bound(paths=("fine_tuned", "rag"))) == (arm,)
