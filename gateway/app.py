@@ -118,7 +118,7 @@ class Gateway:
         self.tuned = self._make_tuned()
         self.shelf = self._make_shelf()
         parts = (self.database, self.observer, lambda: self.loaded.rulebook, self.clock)
-        self.captured = Captured(*parts, self.tuned.tally, sweeps=worker == 0)
+        self.captured = Captured(*parts, sweeps=worker == 0)
         self.pipeline = self._make_pipeline()
         also = (self.shelf, self.tuned, self.captured, self.clock)
         self.also = AlsoAnswered(self.database, self.pipeline, *also)

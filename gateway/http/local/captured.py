@@ -6,7 +6,6 @@ from typing import Any
 
 from gateway.capturing import Capturing
 from gateway.core.clock import Clock
-from gateway.core.decision import Trial
 from gateway.core.errors import GatewayError
 from gateway.db.away import told_when_away
 from gateway.db.engine import Database
@@ -18,30 +17,20 @@ from gateway.policy.load import Rulebook
 from gateway.tuning.captured.store import CapturedCalls
 from gateway.tuning.datasets.redaction import redacted
 from gateway.tuning.feedback.store import FeedbackStore
-from gateway.tuning.lines.values import TrialKey
-from gateway.tuning.trials import Tally
 
 
 class Captured:
     """capturing: what calls are heard by. also: what answers requests. works: what is to run beside the calls."""
 
     def __init__(
-        self,
-        database: Database,
-        observer: Observer,
-        rulebook: Callable[[], Rulebook],
-        clock: Clock,
-        tally: Tally,
-        *,
-        sweeps: bool,
+        self, database: Database, observer: Observer, rulebook: Callable[[], Rulebook], clock: Clock, *, sweeps: bool
     ) -> None:
         self._calls = CapturedCalls(database)
         self._served = ServedCalls(database)
         self._rulebook = rulebook
         self._clock = clock
         self.capturing = Capturing(self._calls, rulebook, observer.captured, clock, sweeps=sweeps)
-        said = SaidOfAnswers(FeedbackStore(database), self._find, self._redacted, self._rated, observer.told, clock)
-        self._tally = tally
+        said = SaidOfAnswers(FeedbackStore(database), self._find, self._redacted, observer.told, clock)
         self.also: dict[str, Also] = {"feedback": said.serve}
         works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (("capturing", self.capturing.run),)
         self.works = works
@@ -56,18 +45,12 @@ class Captured:
             call = await self._calls.find(identity, self._clock.wall())
             if call is None or call.response_id != identity:
                 return None
-            of = await self._served.find(call.id)
-            trial = None if of is None else of.trial
-            return Answer(call.id, call.decision_id, call.team, call.at, call.line, call.version, call.model, trial)
+            return Answer(call.id, call.decision_id, call.team, call.at, call.line, call.version, call.model)
         served = await self._served.find(identity)
         if served is None or identity != (served.call_id if kind == "call_id" else served.decision_id):
             return None
         version = self._version(served.line, served.model)
-        names = (served.call_id, served.decision_id, served.team)
-        return Answer(*names, served.at, served.line, version, served.model, served.trial)
-
-    def _rated(self, trial: Trial, version: int, is_bad: bool) -> None:  # noqa: FBT001  # as `Rate` has it
-        self._tally.rated(TrialKey(trial.line, trial.champion, trial.challenger), version, is_bad=is_bad)
+        return Answer(served.call_id, served.decision_id, served.team, served.at, served.line, version, served.model)
 
     def _version(self, line: str | None, model: str) -> int | None:
         """The number of the line's version whose model that is; None for one that is no version any more."""

@@ -8,7 +8,6 @@ import msgspec
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.decision import Trial
 from gateway.core.errors import InvalidRequest, NotFound, RouteNotFound
 from gateway.core.values import Value
 from gateway.http.local.reading import body_of
@@ -42,7 +41,7 @@ class NewFeedback(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(Value, frozen=True):
-    """An answer that something can be said of. trial: of the line's canary that its call was a part of."""
+    """An answer that something can be said of."""
 
     call_id: str
     decision_id: str
@@ -51,16 +50,12 @@ class Answer(Value, frozen=True):
     line: str | None
     version: int | None
     model: str
-    trial: Trial | None = None
 
 
 # Finds an answer of any team by an id and what kind of id it is.
 Find = Callable[[str, str], Awaitable[Answer | None]]
 # Replaces personal data in texts of a team's; gives them as they are where the team wants that.
 Redact = Callable[[str, tuple[str, ...]], tuple[str, ...]]
-
-# Counts what was said of an answer of a canary: its line's trial, the version that answered, and whether it is bad.
-Rate = Callable[[Trial, int, bool], None]
 
 _new = msgspec.json.Decoder(NewFeedback)
 
@@ -69,15 +64,8 @@ class SaidOfAnswers:
     """Answers the route. observe: told (team, sentiment) of each."""
 
     def __init__(
-        self,
-        store: FeedbackStore,
-        find: Find,
-        redact: Redact,
-        rate: Rate,
-        observe: Callable[[str, str], None],
-        clock: Clock,
+        self, store: FeedbackStore, find: Find, redact: Redact, observe: Callable[[str, str], None], clock: Clock
     ) -> None:
-        self._rate = rate
         self._store = store
         self._find = find
         self._redact = redact
@@ -111,11 +99,7 @@ class SaidOfAnswers:
             version=answer.version,
             model=answer.model,
         )
-        known = await self._store.of(said.team, (said.call_id,))
         await self._store.put(said)
-        # Said again, it is counted in its trial once: what was counted may have been judged already.
-        if answer.trial is not None and said.version in {answer.trial.champion, answer.trial.challenger} and not known:
-            self._rate(answer.trial, said.version or 0, said.sentiment == "negative")
         self._observe(said.team, said.sentiment)
         return {
             "object": "feedback",

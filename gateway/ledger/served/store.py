@@ -3,7 +3,6 @@
 import msgspec
 from sqlalchemy import Table, select
 
-from gateway.core.decision import Trial
 from gateway.core.values import Value
 from gateway.db.engine import Database
 from gateway.ledger.records import DecisionRecord
@@ -16,10 +15,7 @@ BESIDE = ("judge", "retrieval", "rerank", "shadow")
 
 
 class Served(Value, frozen=True):
-    """A call. line: of the model that answered, None for another; model: its id at the upstream. at: Unix seconds.
-
-    trial: of the line's canary that the call was a part of.
-    """
+    """A call. line: of the model that answered, None for another; model: its id at the upstream. at: Unix seconds."""
 
     call_id: str
     decision_id: str
@@ -27,7 +23,6 @@ class Served(Value, frozen=True):
     at: float
     line: str | None
     model: str
-    trial: Trial | None = None
 
 
 class ServedCalls:
@@ -51,4 +46,4 @@ class ServedCalls:
             answered = (await session.execute(query.order_by(rows.attempt.desc()).limit(1))).first()
         # A fallback may have answered, and not the arm that was chosen.
         line, model = (record.line, record.model) if answered is None else (answered[0], answered[1])
-        return Served(record.call_id, record.id, record.team, record.at, line, model, record.trial)
+        return Served(record.call_id, record.id, record.team, record.at, line, model)
