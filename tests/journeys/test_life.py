@@ -168,7 +168,7 @@ def test_feedback_on_a_canarys_answers_is_a_part_of_its_trial(living: RunningGat
         seen = [found["standing"]["champion"], found["standing"]["challenger"]]
         rated, disliked = (sum(one[name] for one in seen) for name in ("rated", "disliked"))
         # A trial begins with its first calls that are counted, so one before that is none of it.
-        return 0 < rated == disliked <= asked
+        return bool(0 < rated == disliked <= asked)
 
     until(counted, 15, what="all that was said")
     cli(living, "tuning", "canary", "parcels")
