@@ -26,8 +26,10 @@ from gateway.wire.assembled import ENDPOINTS, Exchanged, exchanged
 
 EVERY_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
-# Of a request, and of its reply as it came: a longer call is no example to train on.
+# Of a request, and of its whole answer: a longer call is no example to train on.
 MOST_BYTES = 256 * 1024
+# Of a reply as it comes: a stream has some 200 bytes for each token.
+MOST_REPLY_BYTES = 16 * MOST_BYTES
 # Of all calls that wait to be written. A database that is away for longer costs the calls after that.
 MOST_WAITING_BYTES = 64 * 1024 * 1024
 ROWS_AT_ONCE = 100
@@ -87,7 +89,7 @@ class Heard:
 
     def _remember(self, data: bytes) -> None:
         self.size += len(data)
-        if self.size <= MOST_BYTES:
+        if self.size <= MOST_REPLY_BYTES:
             self._parts.append(data)
         else:
             self._parts.clear()
@@ -136,7 +138,7 @@ class Capturing:
     def keep(self, heard: Heard, decision: Decision, arm: Arm) -> None:
         """Has a call written down that was answered whole. Without an await: its caller has gone."""
         team = heard.principal.team
-        if max(heard.size, len(heard.call.inbound.body)) > MOST_BYTES:
+        if heard.size > MOST_REPLY_BYTES or len(heard.call.inbound.body) > MOST_BYTES:
             self._observe(team, "too_large")
             return
         status = 499 if heard.left else heard.status
@@ -177,10 +179,18 @@ class Capturing:
         rows = []
         for one in part:
             found = exchanged(one.call.endpoint, one.call.inbound.body, one.body)
-            if found is None:
+            if found is not None and len(found.answer) > MOST_BYTES:
+                self._observe(one.principal.team, "too_large")
+                continue
+            try:
+                row = None if found is None else _row(one, found)
+            except (RecursionError, ValueError):
+                # Nested so deeply that it cannot be redacted; the others are not to be lost for it.
+                row = None
+            if row is None:
                 self._observe(one.principal.team, "unreadable")
             else:
-                rows.append(_row(one, found))
+                rows.append(row)
         return rows
 
 

@@ -82,6 +82,34 @@ async def test_a_call_that_is_too_large_and_one_without_an_answer_are_counted_an
     await kept.database.close()
 
 
+async def test_a_long_stream_of_a_short_answer_is_kept(tmp_path: Path) -> None:
+    """Its events have two hundred bytes a token."""
+    kept = Kept(tmp_path)
+    await upgrade(kept.database)
+    heard = kept.capturing.heard(numbered(1), SUPPORT, Nobody())
+    assert heard is not None
+    await heard.start(200, ())
+    words = 3_000
+    for number in range(words):
+        ended = "stop" if number == words - 1 else None
+        choice = {
+            "index": 0,
+            "delta": {"content": "word "},
+            "finish_reason": ended,
+            "logprobs": None,
+            "filler": "x" * 100,
+        }
+        await heard.write(b"data: %b\n\n" % json.dumps({"id": "chatcmpl-1", "choices": [choice]}).encode())
+    await heard.end()
+    assert heard.size > MOST_BYTES
+    kept.capturing.keep(heard, decided(), DIRECT)
+    await kept.capturing.write()
+    found = await kept.store.find("call_1", NOON)
+    assert found is not None
+    assert json.loads(found.answer)["content"] == "word " * words
+    await kept.database.close()
+
+
 async def test_memory_is_bounded_while_nothing_is_written(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     said = answer("x" * (MOST_BYTES - 1_000))
