@@ -144,6 +144,63 @@ def test_versions_are_evaluated_beside_rag_and_a_plain_model_and_promoted_on_it(
     assert promoted.returncode == 0, promoted.stderr
 
 
+def test_feedback_on_a_canarys_answers_is_a_part_of_its_trial(living: RunningGateway) -> None:
+    """Each answer counts once, for the version that gave it."""
+    client = living.client("tone-team")
+    versions = json.loads(cli(living, "tuning", "show", "parcels", "--json"))["line"]
+    number = 3 - versions["line"]["champion"]
+    cli(living, "tuning", "canary", "parcels", str(number), "--share", "0.5")
+    time.sleep(2.0)
+    asked = 0
+    for place in range(12):
+        reply = client.chat.completions.with_raw_response.create(
+            model="parcels", messages=[{"role": "user", "content": f"Trial {place}"}], user=f"user-{place}"
+        )
+        for score in ("up", "down"):
+            said = living.post(
+                "/v1/feedback", {"decision_id": reply.headers["x-gateway-decision"], "score": score}, "tone-team"
+            )
+            assert said.status_code == 200, said.text
+        asked += 1
+
+    def counted() -> bool:
+        (found,) = json.loads(cli(living, "tuning", "trials", "--json"))
+        seen = [found["standing"]["champion"], found["standing"]["challenger"]]
+        return [sum(one[name] for one in seen) for name in ("rated", "disliked")] == [asked, asked]
+
+    until(counted, 15, what="all that was said")
+    cli(living, "tuning", "canary", "parcels")
+
+
+def test_an_evaluation_over_admin_ends_by_itself_and_leaves_its_scores(living: RunningGateway) -> None:
+    rows = [json.loads(line) for line in TRAINING.splitlines()]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    grader = {
+        "type": "string_check", "name": "greets", "input": "{{sample.output_text}}", "reference": "e", "operation": "like"
+    }  # fmt: skip
+    path = "/admin/lines/parcels/evaluations"
+    began = living.admin("POST", path, {"set": content, "versions": [1, 2], "grader": grader})
+
+    def over() -> Any:
+        found = living.admin("GET", f"{path}/{began['id']}")
+        return found if found["is_over"] else None
+
+    told = until(over, 30, what="the end of the evaluation")
+    assert {one["mean"] for one in told["arms"]} == {1.0}
+    shown = living.admin("GET", "/admin/lines/parcels")
+    assert all(told["set_hash"] in dict(one["scores"]) for one in shown["versions"])
+    wrong = living.http.get(f"{path}/eval_0", headers={"authorization": f"Bearer {living.admin_key}"})
+    assert wrong.status_code == 404
+
+
+def test_what_would_be_retrained_of_captured_calls(living: RunningGateway) -> None:
+    wanted = ("--base", "gpt-4o-mini", "--trainer", "upstream", "--data", "ledger", "--dry-run", "--json")
+    told = json.loads(cli(living, "tuning", "retrain", "parcels", *wanted))
+    assert told["faults"] == []
+    assert told["rows"] + told["items"] >= len(QUESTIONS)
+    assert told["items"] > 0
+
+
 def test_what_cannot_be_evaluated_is_said(living: RunningGateway, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"a": 1}\nnot json\n{"messages": [{"role": "user", "content": "x"}]}\n')
