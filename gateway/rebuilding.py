@@ -103,6 +103,8 @@ class Rebuilding:
         if not items:
             raise InvalidRequest("There is nothing to measure by; name a frozen set: --set FILE.", param="set")
         rows = _without(rows, items)
+        if not rows:
+            raise InvalidRequest("Every row is in the set that would be measured by; name another one.", param="set")
         day = utc_day(self._clock.wall())
         parts = (came_from, items, set_from, method)
         return await asyncio.to_thread(_looked_at, rows, parts, asked, entry, self._prices, day)
@@ -168,7 +170,10 @@ def _held_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Go
     for number, row in enumerate(rows, 1):
         groups.add(read_row(number, "", row))
     share = min(MOST_HELD_SHARE, max(HELD_OUT, LEAST_HELD / len(rows)))
-    sides = for_validation(groups.found(), share, 0)
+    try:
+        sides = for_validation(groups.found(), share, 0)
+    except InvalidRequest as fault:
+        raise InvalidRequest(f"{fault.message} Name what to measure by: --set FILE.", param="set") from None
     content = b"".join(written(row) for row, is_held in zip(rows, sides, strict=True) if is_held)
     kept = [row for row, is_held in zip(rows, sides, strict=True) if not is_held]
     items: dict[str, GoldenItem] = {}

@@ -26,7 +26,7 @@ class NewEvaluation(msgspec.Struct, forbid_unknown_fields=True):
     set: str
     versions: list[int] = []
     arms: list[str] = []
-    grader: msgspec.Raw | None = None
+    grader: dict[str, Any] | None = None
     team: str = ""
 
 
@@ -41,7 +41,7 @@ async def begin_evaluation(
     if unknown := [number for number in data.versions if number not in known]:
         raise InvalidRequest(f"Line {line!r} has no version {unknown[0]}.", param="versions")
     arms = [version_arm(line, number) for number in data.versions] + [read_arm(text) for text in data.arms]
-    grader = None if data.grader is None else bytes(data.grader)
+    grader = None if data.grader is None else msgspec.json.encode(data.grader)
     evaluations = _evaluations(state)
     items = read_golden(data.set.encode())
     identity = await evaluations.begin(line, items, arms, grader=grader, team=data.team)
