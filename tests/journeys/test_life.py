@@ -178,9 +178,12 @@ def test_an_evaluation_over_admin_ends_by_itself_and_leaves_its_scores(living: R
     rows = [json.loads(line) for line in TRAINING.splitlines()]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     grader = {
-        "type": "string_check", "name": "greets", "input": "{{sample.output_text}}", "reference": "e",
+        "type": "string_check",
+        "name": "greets",
+        "input": "{{sample.output_text}}",
+        "reference": "e",
         "operation": "like",
-    }  # fmt: skip
+    }
     path = "/admin/lines/parcels/evaluations"
     began = living.admin("POST", path, {"set": content, "versions": [1, 2], "grader": grader})
 
