@@ -1,10 +1,14 @@
 """Captured calls and feedback, kept the same way on both databases."""
 
 from gateway.db.engine import Database
+from gateway.ledger.records import record_of
+from gateway.ledger.served.store import ServedCalls
+from gateway.ledger.store import LedgerStore
 from gateway.tuning.captured.store import AT_ONCE, CapturedCalls
 from gateway.tuning.captured.values import CallsAsked
 from gateway.tuning.feedback.store import FeedbackStore
 from gateway.tuning.feedback.values import Rated
+from tests.fakes.calls import DIRECT, SUPPORT, closed, decided, facts
 from tests.fakes.captured import DAY, NOON, captured, said
 
 
@@ -65,3 +69,19 @@ async def test_negative_feedback_is_counted_by_version_and_time_of_the_call(data
     assert await store.negative("tone", 1, NOON + 4) == Rated(1, 1)
     assert await store.negative("tone", 2, NOON) == Rated(1, 1)
     assert await store.negative("other", 1, NOON) == Rated(0, 0)
+
+
+async def test_a_call_is_found_in_the_books_with_what_answered_it(database: Database) -> None:
+    """By its own id and its decision's; a fallback may have answered, and not what was decided."""
+    served = ServedCalls(database)
+    record = record_of("call_7", SUPPORT, decided(DIRECT), facts(), ())
+    first = closed(7, id="call_7.1", call_id="call_7", last=False, model="first", line=None)
+    last = closed(7, id="call_7.2", call_id="call_7", attempt=2, last=True, model="ft:x", line="tone")
+    judged = closed(7, id="call_7.judge.1", call_id="call_7", attempt=3, last=True, endpoint="judge", model="judge")
+    await LedgerStore(database).ship([first, last, judged], [record], {})
+    for identity in ("call_7", record.id):
+        found = await served.find(identity)
+        assert found is not None
+        assert (found.call_id, found.decision_id, found.team) == ("call_7", record.id, "support")
+        assert (found.line, found.model) == ("tone", "ft:x")
+    assert await served.find("call_8") is None
