@@ -111,6 +111,7 @@ class Retraining:
             plan = await self._noted(plan, "register", {"version": version.number})
             await asyncio.sleep(TAKEN_OVER_SECONDS)
         evaluated = await self._evaluated(plan, planned, version.number)
+        await self._require_measured(plan, evaluated, version.number)
         plan = await self._noted(plan, "evaluate", {"evaluation": evaluated.id, "set": evaluated.set_hash})
         plan = await self._noted(plan, "propose", {"canary": version.number})
         plan = await self._plans.end(plan, "done", self._clock.wall())
@@ -189,6 +190,18 @@ class Retraining:
             if found.is_over:
                 return found
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _require_measured(self, plan: RetrainPlan, evaluated: Evaluated, version: int) -> None:
+        """Raises Conflict (409) where champion or candidate could not be measured: nothing is proposed then."""
+        unmeasured = [one for one in evaluated.arms[:2] if one.status != "completed" or one.errors == evaluated.items]
+        if unmeasured:
+            why = unmeasured[0].fault or f"{unmeasured[0].errors} of {evaluated.items} items came to no answer"
+            error = f"{unmeasured[0].arm.name} could not be measured: {why}"
+            await self._plans.end(plan, "given_up", self._clock.wall(), error)
+            told = (
+                f"Version {version} is registered; when that is mended: gateway tuning evaluate {plan.line} --set FILE"
+            )
+            raise Conflict(f"{error}. {told}")
 
     async def _kept_set(self, plan: RetrainPlan) -> bytes | None:
         stored = await self._files.find(_id(OUR_FILES, plan, 1))

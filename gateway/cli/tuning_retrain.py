@@ -54,9 +54,19 @@ def retrain(
         print_json({"plan": done.plan, "version": done.version, "evaluated": done.evaluated})
     else:
         show_evaluated(done.evaluated)
-        say(f"Version {done.version} of {line!r} is registered; no call goes to it yet. Next, as you decide:")
+        say(f"Version {done.version} of {line!r} is registered; no call goes to it yet. {_advice(done.evaluated)}")
         say(f"  gateway tuning canary {line} {done.version} --share {CANARY_SHARE:g}")
         say(f"  gateway tuning promote {line} {done.version}")
+
+
+def _advice(evaluated: Any) -> str:
+    """What the candidate's comparison, the second arm's, says of going on."""
+    found = evaluated.arms[1].comparison
+    verdict = "inconclusive" if found is None else found.verdict
+    return {
+        "worse": "It did worse than the champion, so no canary is proposed; if you want one all the same:",
+        "inconclusive": "The set is too small or the difference too wide to tell; a canary tells more:",
+    }.get(verdict, "It did no worse than the champion. Next, as you decide:")
 
 
 def _hash(given: bytes | None) -> str:

@@ -120,7 +120,18 @@ def killed_at(gateway: RunningGateway, step: str) -> None:
     process.stderr.close()
 
 
-def test_a_trainer_that_is_none_and_rows_that_it_does_not_take(retraining: RunningGateway) -> None:
+def test_a_trainer_that_is_none_and_rows_that_it_does_not_take(retraining: RunningGateway, tmp_path: Path) -> None:
+    few = tmp_path / "most.jsonl"
+    few.write_bytes(b"".join(TRAINING.splitlines(keepends=True)[:55]))
+    jobs = [job.id for job in retraining.client("support").fine_tuning.jobs.list()]
+    files = [file.id for file in retraining.client("support").files.list()]
+    done = retraining.cli(*WANTED, "--set", str(few), "--yes")
+    assert done.returncode == 1
+    assert "F004" in done.stderr, done.stderr
+    assert [job.id for job in retraining.client("support").fine_tuning.jobs.list()] == jobs
+    assert [file.id for file in retraining.client("support").files.list()] == files
+    told = json.loads(retraining.cli(*WANTED, "--set", str(few), "--dry-run", "--json").stdout)
+    assert told["plan"] is not None, "it is open: mended rows would go on with it"
     done = retraining.cli("tuning", "retrain", "parcels", "--base", BASE, "--trainer", "nobody", "--dry-run")
     assert done.returncode == 1
     assert "nobody" in done.stderr
