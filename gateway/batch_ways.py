@@ -1,8 +1,11 @@
 """Which lines of batches a provider may answer at its batch rates: those that the policy sends to it as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from gateway.core.call import Inbound, Principal
+import msgspec
+
+from gateway.batches.values import Way
+from gateway.core.call import Call, Inbound, Principal
 from gateway.core.clock import Clock, utc_day
 from gateway.core.decision import Arm, Decision
 from gateway.core.errors import GatewayError
@@ -14,6 +17,7 @@ from gateway.policy.decide import Policy, decide
 from gateway.upstream.upstreams import Upstreams
 from gateway.wire.route import read_call
 
+BATCH = "batch"
 JSON = (b"content-type", b"application/json")
 
 
@@ -26,24 +30,34 @@ class BatchWays:
         self._upstreams = upstreams
         self._clock = clock
 
-    def upstream_of(self, principal: Principal, path: str, body: bytes) -> str | None:
+    def of(self, principal: Principal, path: str, body: bytes) -> Way | None:
         """The upstream that may answer this line; None when it is to be asked here, also when it will be refused.
 
         A line goes to a provider as it was written, so nothing may change it: no other model, no sources, no caps of
         a rule, no look-up, no copy, no share of a canary.
         """
+        inbound = Inbound("POST", path, path.encode(), b"", (JSON,), body, "", self._clock.monotonic())
         try:
-            arm = self._plain(principal, path, body)
+            call = permitted(read_call(inbound), principal)
+            arm = self._plain(call, principal)
         except GatewayError:
             return None
-        if arm is None:
+        upstream = None if arm is None else self._upstreams.current.get(arm.upstream)
+        if arm is None or upstream is None or not upstream.entry.supports.batches:
             return None
-        upstream = self._upstreams.current.get(arm.upstream)
-        return arm.upstream if upstream is not None and upstream.entry.supports.batches else None
+        batched = msgspec.structs.replace(call, service_tier=BATCH)
+        return Way(arm.upstream, self._ledger.ceiling(batched, arm, utc_day(self._clock.wall())))
 
-    def _plain(self, principal: Principal, path: str, body: bytes) -> Arm | None:
-        inbound = Inbound("POST", path, path.encode(), b"", (JSON,), body, "", self._clock.monotonic())
-        call = permitted(read_call(inbound), principal)
+    def fits(self, principal: Principal, metadata: Mapping[str, str], most_nano_usd: int | None) -> bool:
+        """Whether every hard budget has room for so much. What has no price fits into none."""
+        pairs = tuple(sorted(metadata.items()))
+        meters = self._ledger.budgets.meters(principal, pairs, self._clock.wall())
+        hard = [meter for meter in meters if meter.rule.is_hard]
+        if most_nano_usd is None:
+            return not hard
+        return all(meter.is_known and not meter.is_over(most_nano_usd) for meter in hard)
+
+    def _plain(self, call: Call, principal: Principal) -> Arm | None:
         now = self._clock.wall()
         meters = self._ledger.budgets.meters(principal, call.metadata, now)
         used = max((meter.used_ratio for meter in meters if meter.is_known), default=0.0)
@@ -56,5 +70,5 @@ class BatchWays:
         changes = decision.parameters or decision.shadow or decision.others or decision.successor_of
         if not is_plain or changes or call.file_search is not None or call.names_files:
             return None
-        # A tuned model is a line's as soon as one names it; until then, and on paths that are passed on, it is plain.
+        # On paths that are passed on, a line's model looks like any other.
         return None if policy.catalogue.line_of(call.model) is not None else arm

@@ -120,7 +120,8 @@ class Here:
             pause = min(PAUSE_SECONDS * 2.0 ** max(0, tries - 1), LONGEST_SECONDS)
             pause *= random.uniform(0.8, 1.2)  # noqa: S311  # a spread, not a secret
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
             if stop.is_set():
                 return None
         return None

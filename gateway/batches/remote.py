@@ -101,7 +101,8 @@ class Remote:
                 await asyncio.sleep(min(pause, 1.0))
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
 
     async def _begun(self, upstream: Upstream, batch: Batch) -> str:
         """The id of the batch there: of one that was begun before a crash, or of a new one."""
@@ -155,9 +156,11 @@ class Remote:
         tally = Tally()
         if told.output_file_id is not None:
             await self._finishing.write(batch, self._output(upstream, told.output_file_id, tally), is_error=False)
+            await self._around.same_there(batch.output_id, batch.upstream, told.output_file_id)
         if told.error_file_id is not None:
             chunks = fetch(upstream, f"/files/{quote(told.error_file_id, safe='')}/content")
             await self._finishing.write(batch, chunks, is_error=True)
+            await self._around.same_there(batch.error_id, batch.upstream, told.error_file_id)
         faults = [] if told.errors is None else told.errors.data
         if faults:
             errors = msgspec.json.encode(faults).decode()

@@ -13,7 +13,7 @@ from gateway.batches.here import Here
 from gateway.batches.lines import MOST_BYTES, MOST_LINES, Lines, split
 from gateway.batches.remote import Remote
 from gateway.batches.store import BatchStore
-from gateway.batches.values import Around, Batch, BatchRefused, Fault
+from gateway.batches.values import Around, Batch, BatchRefused, Fault, Way
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
@@ -25,6 +25,8 @@ HOLD_SECONDS = 6.0
 # Whoever makes a batch wakes the runner of its own process; this is for what a dead process left.
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
+# Whoever runs a batch has a day; one that nobody can be asked about for as long again has no end to be told of.
+PATIENCE_SECONDS = 86_400.0
 # Between looking at lines, calls have their turn.
 LINES_AT_A_TIME = 50
 KEPT = "batches"
@@ -61,8 +63,10 @@ class Runner:
                 claimed = await self._store.claim(self._me, self._clock.wall(), HOLD_SECONDS, room) if room else []
                 for batch in claimed:
                     self._begin(batch)
+                # Not `wait_for`: in Python 3.11 it may swallow being cancelled at the moment when it is woken.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._woken.wait()
         finally:
             ending = [keeping, *(task for task, _ in self._working.values())]
             for task in ending:
@@ -121,6 +125,9 @@ class Runner:
                 await self._here.run(found, stop)
         except GatewayError as fault:
             log.warning("batch_waits", extra={"fields": {"batch": batch.id, "error": fault.message}})
+            if self._clock.wall() > batch.expires_at + PATIENCE_SECONDS:
+                await self._finishing.fail(batch, [Fault("batch_lost", fault.message)], batch.total)
+                return
             await self._store.let_go(self._me, self._clock.wall() + AGAIN_SECONDS, batch.id)
 
     async def _elsewhere(self, batch: Batch, stop: asyncio.Event) -> None:
@@ -146,25 +153,34 @@ class Runner:
             await self._finishing.fail(batch, [Fault("file_too_large", told)])
             return None
         lines = Lines(batch.endpoint)
-        upstream = await self._ways(batch, lines, split(self._around.files.parts(file.id)))
+        way = await self._way(batch, lines, split(self._around.files.parts(file.id)))
         faults = lines.settle()
         if faults:
             await self._finishing.fail(batch, faults, lines.count)
             return None
         model = next(iter(lines.models)) if len(lines.models) == 1 else ""
-        values = {"total": lines.count, "model": model, "upstream": upstream or ""}
+        # Nobody can refuse single lines there: where a hard budget might not hold them all, they are asked here.
+        is_remote = way is not None and self._around.fits(batch, way.most_nano_usd)
+        upstream = way.upstream if way is not None and is_remote else ""
+        values = {"total": lines.count, "model": model, "upstream": upstream}
         return await self._store.begin(self._me, batch.id, self._clock.wall(), **values)
 
-    async def _ways(self, batch: Batch, lines: Lines, written: AsyncIterator[tuple[int, bytes]]) -> str | None:
-        """The upstream that every line may go to at its batch rates, or None."""
+    async def _way(self, batch: Batch, lines: Lines, written: AsyncIterator[tuple[int, bytes]]) -> Way | None:
+        """The one upstream that every line may go to, and what they cost there together at most; None for none."""
         principal = _principal.decode(batch.principal)
         ways: set[str | None] = set()
+        most: int | None = 0
         async for number, text in written:
             if not lines.count % LINES_AT_A_TIME:
                 await asyncio.sleep(0)
             if lines.count > MOST_LINES:
                 break
             line = lines.read(number, text)
-            if line is not None and None not in ways and len(ways) < 2:
-                ways.add(self._around.way(principal, batch.endpoint, line.body))
-        return next(iter(ways)) if len(ways) == 1 else None
+            if line is None or None in ways or len(ways) > 1:
+                continue
+            way = self._around.way(principal, batch.endpoint, line.body)
+            ways.add(None if way is None else way.upstream)
+            costs = None if way is None else way.most_nano_usd
+            most = None if most is None or costs is None else most + costs
+        upstream = next(iter(ways)) if len(ways) == 1 else None
+        return None if upstream is None else Way(upstream, most)

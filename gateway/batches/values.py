@@ -82,6 +82,13 @@ class Counts(Value, frozen=True):
     failed: int = 0
 
 
+class Way(Value, frozen=True):
+    """An upstream that may answer a line at its batch rates. most_nano_usd: what that costs at most; None: no price."""
+
+    upstream: str
+    most_nano_usd: int | None
+
+
 class BatchRefused(GatewayError):
     """The provider will not take the file or the batch. Its text says why."""
 
@@ -116,8 +123,12 @@ class Around(Protocol):
         """How lines are asked for a principal."""
         ...
 
-    def way(self, principal: Principal, path: str, body: bytes) -> str | None:
+    def way(self, principal: Principal, path: str, body: bytes) -> Way | None:
         """The upstream that may answer this line at its batch rates; None when the line is to be asked here."""
+        ...
+
+    def fits(self, batch: Batch, most_nano_usd: int | None) -> bool:
+        """Whether every hard budget that the batch is charged to has room for this much, or there is none."""
         ...
 
     def upstream(self, name: str) -> Upstream:
@@ -126,6 +137,10 @@ class Around(Protocol):
 
     async def copied(self, upstream: str, file: StoredFile) -> str:
         """The file's id at the upstream. Raises BatchRefused, and UpstreamFailed (502) when it cannot be asked."""
+        ...
+
+    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
+        """Notes that a file of ours is the upstream's own: its list is not told of beside ours."""
         ...
 
     async def book_later(self, batch: Batch, upstream_id: str) -> None:

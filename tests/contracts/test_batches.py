@@ -12,7 +12,7 @@ from gateway.batches.answers.store import AnswerStore
 from gateway.batches.here import AT_ONCE
 from gateway.batches.runner import Runner
 from gateway.batches.store import BatchStore
-from gateway.batches.values import Batch
+from gateway.batches.values import Batch, Way
 from gateway.core.answered import Answered, Ask
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
@@ -74,9 +74,15 @@ class Place:
 
         return ask
 
-    def way(self, principal: Principal, path: str, body: bytes) -> str | None:
+    def way(self, principal: Principal, path: str, body: bytes) -> Way | None:
         del principal, path, body
         return None
+
+    def fits(self, batch: Batch, most_nano_usd: int | None) -> bool:
+        raise AssertionError((batch, most_nano_usd))
+
+    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
+        raise AssertionError((file_id, upstream, upstream_id))
 
     def upstream(self, name: str) -> Upstream:
         raise UpstreamFailed(f"{name} is not here.")
@@ -286,3 +292,18 @@ async def test_finishing_again_after_a_crash_gives_the_same_files(place: Place) 
     assert place.asked == []
     assert [one["custom_id"] for one in await place.lines(done.output_id)] == ["r1", "r2"]
     assert done.usage == ""
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_provider_that_is_never_heard_of_again_ends_its_batch(place: Place) -> None:
+    """A day for the batch and a day of asking."""
+    made = batch(1, await place.input(2), status="in_progress", in_progress_at=NOON, total=2, upstream="gone")
+    await place.store.create(made)
+    await asyncio.sleep(0.3)
+    found = await place.store.find(made.id)
+    assert found is not None
+    assert found.status == "in_progress"
+    place.now = NOON + 2 * 86_400 + 60
+    done = await place.ended(made.id)
+    assert done.status == "failed"
+    assert json.loads(done.errors)[0]["code"] == "batch_lost"

@@ -1,8 +1,10 @@
 """A team's batches with the official SDK: answered here as its calls, or by a provider at its batch rates."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import openai
@@ -17,7 +19,7 @@ ENDED = {"completed", "failed", "expired", "cancelled"}
 MODEL = "gpt-4.1-mini"
 TEAMS = (
     *("batchers", "endpoints", "sloppy", "poor", "hesitant", "patient", "tidy"),
-    *("thrifty", "mixed", "fickle", "refused", "mine", "theirs", "mistaken"),
+    *("bounded", "thrifty", "mixed", "fickle", "refused", "mine", "theirs", "mistaken"),
 )
 
 
@@ -39,6 +41,7 @@ def batching(tmp_path_factory: pytest.TempPathFactory, provider: OfflineServer) 
     folder = tmp_path_factory.mktemp("batches")
     with running_gateway(folder, provider.base_url, workers=2, files={"models.yaml": models}) as running:
         running.team("poor", monthly_budget_usd="0.0005")
+        running.team("bounded", monthly_budget_usd="0.01")
         for team in TEAMS:
             running.key(team)
         # Both workers know the keys then; each asks the database every 0.4 seconds.
@@ -224,6 +227,10 @@ class TestAtAProvider:
             assert there.output_file_id is not None
             theirs = direct.files.content(there.output_file_id).content
         assert client.files.content(str(done.output_file_id)).content == theirs
+        with closing(sqlite3.connect(batching.data / "gateway.db", timeout=10)) as database:
+            query = "SELECT upstream, upstream_id FROM file_copies WHERE file_id = ?"
+            # By that the list of files does not tell of the provider's own beside ours.
+            assert list(database.execute(query, (done.output_file_id,))) == [("batches", there.output_file_id)]
         rows = until(lambda: batching.rows("call_id = ?", there.id), 20, what="the batch's row")
         (row,) = rows
         assert (row["team"], row["endpoint"], row["service_tier"]) == ("thrifty", "batch", "batch")
@@ -238,6 +245,15 @@ class TestAtAProvider:
         assert counted(done) == (2, 2, 0)
         rows = until(lambda: r if len(r := batching.rows("team = 'mixed'")) == 2 else None, what="two rows")
         assert {row["endpoint"] for row in rows} == {"chat"}
+
+    def test_a_hard_budget_that_might_not_hold_them_has_lines_asked_here(self, batching: RunningGateway) -> None:
+        """There nobody could refuse the ones that do not fit."""
+        client = client_of(batching, "bounded")
+        done = ended(client, start(client, [line(f"r{n}", "gpt-4o-mini", max_tokens=50_000) for n in range(2)]))
+        assert done.status == "completed"
+        assert counted(done)[0] == 2
+        rows = batching.rows("team = 'bounded' AND endpoint = 'batch'")
+        assert rows == []
 
     def test_cancelling_is_passed_on(self, batching: RunningGateway, provider: OfflineServer) -> None:
         client = client_of(batching, "fickle")

@@ -9,7 +9,7 @@ from gateway.batch_ways import BatchWays
 from gateway.batches.answers.store import AnswerStore
 from gateway.batches.runner import Runner
 from gateway.batches.store import BatchStore
-from gateway.batches.values import Batch, BatchRefused
+from gateway.batches.values import Batch, BatchRefused, Way
 from gateway.core.answered import Ask
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
@@ -54,9 +54,13 @@ class Batching:
         """See Around. The rows of its calls say what they were made for."""
         return lambda path, body: self._own_calls.ask(principal, path, body, purpose=BATCH)
 
-    def way(self, principal: Principal, path: str, body: bytes) -> str | None:
+    def way(self, principal: Principal, path: str, body: bytes) -> Way | None:
         """See Around."""
-        return self._ways.upstream_of(principal, path, body)
+        return self._ways.of(principal, path, body)
+
+    def fits(self, batch: Batch, most_nano_usd: int | None) -> bool:
+        """See Around."""
+        return self._ways.fits(_principal.decode(batch.principal), _metadata(batch), most_nano_usd)
 
     def upstream(self, name: str) -> Upstream:
         """See Around."""
@@ -72,11 +76,14 @@ class Batching:
         except CopyRefused as refusal:
             raise BatchRefused(f"Upstream {upstream!r} refused the file: {refusal}") from None
 
+    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
+        """See Around."""
+        await self.files.copied(file_id, upstream, upstream_id)
+
     async def book_later(self, batch: Batch, upstream_id: str) -> None:
         """See Around. The rows are those of any batch that runs at a provider: by its id there."""
         principal = _principal.decode(batch.principal)
-        asked = msgspec.json.decode(batch.metadata, type=dict[str, str] | None) or {}
-        metadata = asked | dict(principal.metadata) | {PURPOSE: BATCH}
+        metadata = _metadata(batch) | {PURPOSE: BATCH}
         job = Job(
             id=upstream_id,
             kind="batch",
@@ -90,3 +97,9 @@ class Batching:
             metadata=msgspec.json.encode(metadata).decode(),
         )
         await self._jobs.remember([job])
+
+
+def _metadata(batch: Batch) -> dict[str, str]:
+    """What the batch says of itself, and above it what its key says."""
+    asked = msgspec.json.decode(batch.metadata, type=dict[str, str] | None) or {}
+    return asked | dict(_principal.decode(batch.principal).metadata)
