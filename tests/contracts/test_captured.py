@@ -60,6 +60,19 @@ async def test_what_is_said_again_replaces_what_was_said(database: Database) -> 
     assert await store.of("sales", ["call_1"]) == {}
 
 
+async def test_the_words_of_old_feedback_are_forgotten_and_its_score_stays(database: Database) -> None:
+    store = FeedbackStore(database)
+    await store.put(said(1, -1, "So."))
+    await store.put(said(2, -1, "So.", team="sales"))
+    await store.put(said(9, -1, "So."))
+    assert await store.forget(NOON + 5, "support") == 1
+    assert [(one.call_id, one.corrected) for one in await store.page(None, None, 9)] == [
+        ("call_9", "So."), ("call_2", "So."), ("call_1", ""),
+    ]  # fmt: skip
+    assert (await store.forget(NOON + 5), await store.forget(NOON + 5)) == (1, 0)
+    assert await store.negative("tone", 1, NOON) == Rated(3, 3)
+
+
 async def test_negative_feedback_is_counted_by_version_and_time_of_the_call(database: Database) -> None:
     store = FeedbackStore(database)
     for number, score in ((1, -1.0), (2, 0.5), (3, 0.0), (4, -0.2)):

@@ -1,11 +1,12 @@
 """Captured calls and feedback of one process: all their parts."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.capturing import Capturing
-from gateway.core.clock import Clock
+from gateway.core.clock import DAY_SECONDS, Clock
 from gateway.core.errors import GatewayError
 from gateway.db.away import told_when_away
 from gateway.db.engine import Database
@@ -17,6 +18,10 @@ from gateway.policy.load import Rulebook
 from gateway.tuning.captured.store import CapturedCalls
 from gateway.tuning.datasets.redaction import redacted
 from gateway.tuning.feedback.store import FeedbackStore
+
+# Of words that a team said of answers without having its calls kept.
+KEPT_DAYS = 365
+FORGET_SECONDS = 3_600.0
 
 
 class Captured:
@@ -30,15 +35,25 @@ class Captured:
         self._rulebook = rulebook
         self._clock = clock
         self.capturing = Capturing(self._calls, rulebook, observer.captured, clock, sweeps=sweeps)
-        said = SaidOfAnswers(FeedbackStore(database), self._find, self._redacted, observer.told, clock)
+        self._feedback = FeedbackStore(database)
+        said = SaidOfAnswers(self._feedback, self._find, self._redacted, observer.told, clock)
         self.also: dict[str, Also] = {"feedback": said.serve}
         works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (("capturing", self.capturing.run),)
-        self.works = works
+        self.works = (*works, ("feedback", self._forget)) if sweeps else works
 
     async def stop(self) -> None:
         """Writes down what was heard last, if the database is there."""
         with contextlib.suppress(GatewayError), told_when_away("captured calls"):
             await self.capturing.write()
+
+    async def _forget(self) -> None:
+        """Takes the words out of old feedback, for ever: after a team's own days, of others after a year."""
+        while True:
+            now = self._clock.wall()
+            for team, terms in self.capturing.terms.items():
+                await self._feedback.forget(now - terms.days * DAY_SECONDS, team)
+            await self._feedback.forget(now - KEPT_DAYS * DAY_SECONDS)
+            await asyncio.sleep(FORGET_SECONDS)
 
     async def _find(self, kind: str, identity: str) -> Answer | None:
         if kind == "response_id":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, case, func, select
+from sqlalchemy import Table, case, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db.engine import Database
@@ -48,6 +48,17 @@ class FeedbackStore:
             async with self._database.session() as session:
                 found |= {row[0]: Feedback(*row) for row in await session.execute(query)}
         return found
+
+    async def forget(self, before: float, team: str | None = None) -> int:
+        """Takes the words out of what was said before a Unix time, by a team or by any; gives how many had some."""
+        rows = _FEEDBACK.c
+        worded = (rows.at < before, (rows.comment != "") | (rows.corrected != ""))
+        statement = update(_FEEDBACK).where(*worded).values(comment="", corrected="")
+        if team is not None:
+            statement = statement.where(rows.team == team)
+        async with self._database.session() as session:
+            done = await session.execute(statement)
+        return int(done.rowcount)  # type: ignore[attr-defined]  # of an UPDATE it is there
 
     async def negative(self, line: str, version: int, since: float) -> Rated:
         """What was said of the calls that a version of a line answered since a Unix time.
