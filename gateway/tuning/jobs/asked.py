@@ -39,7 +39,7 @@ class MethodOptions(msgspec.Struct, forbid_unknown_fields=True):
     """The options of one method; `grader` only of reinforcement."""
 
     hyperparameters: dict[str, Any] | None = None
-    grader: msgspec.Raw | None = None
+    grader: msgspec.Raw = msgspec.Raw()
 
 
 class MethodAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +90,7 @@ def asked_of(body: NewJob) -> Asked:
     options = _options(body, method)
     place = f"method.{method}.hyperparameters"
     checked = _checked(method, _together(options.hyperparameters, body.hyperparameters, method), place)
-    grader = "" if options.grader is None else bytes(options.grader).decode()
+    grader = bytes(options.grader).decode()
     if (method == "reinforcement") != bool(grader):
         told = "needs a grader" if method == "reinforcement" else "takes no grader"
         raise InvalidRequest(f"The method {method!r} {told}.", param=f"method.{method}.grader")
