@@ -71,11 +71,27 @@ def load_all(folder: Path, environment: Mapping[str, str] | None = None, data: P
 
 def _failures(texts: Texts, rulebook: Rulebook) -> Iterator[str]:
     failures = failing_tests(rulebook.policy, time.time())
+    if failures and REGISTRY in texts.files:
+        failures = _of_the_files(texts, failures)
     if not failures:
         return
     document = document_of(texts, "routing.yaml")
     for number, what in failures:
         yield document.fault(("tests", number), f"test {rulebook.policy.tests[number].name!r}: {what}")
+
+
+def _of_the_files(texts: Texts, failures: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Those that fail also without the registry: a change of a line must not make files bad that are good.
+
+    All of them where rules name lines that only the registry has.
+    """
+    written = {name: text for name, text in texts.files.items() if name != REGISTRY}
+    try:
+        policy = load(Texts(texts.folder, written)).policy
+    except BadConfiguration:
+        return failures
+    own = {number for number, _ in failing_tests(policy, time.time())}
+    return [failure for failure in failures if failure[0] in own]
 
 
 def _missing_secrets(texts: Texts, rulebook: Rulebook, environment: Mapping[str, str] | None) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Lines as people change them: taken over from models.yaml, given versions, promoted, rolled back, put on trial."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,8 +9,11 @@ import msgspec
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.core.values import Value
+from gateway.policy.catalogue import AUTO
+from gateway.policy.decide import Policy
 from gateway.policy.load import Rulebook
 from gateway.policy.models_file import LineEntry, VersionEntry
+from gateway.policy.registry_file import is_taken
 from gateway.tuning.comparison import Comparison, DifferentSets, compare
 from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.lines.store import Inside, Lines
@@ -18,6 +22,7 @@ from gateway.tuning.lines.values import Line, Scored, Version
 # How much worse than the champion, in units of a score from 0 to 1, still passes the gate.
 MARGIN = 0.02
 POLICY = "policy"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class ShownVersion(Value, frozen=True):
@@ -91,7 +96,13 @@ class Registry:
 
     async def create(self, name: str, owner: str, new: NewVersion, actor: str, teams: tuple[str, ...] = ()) -> Line:
         """A line with its first version, which is its champion. teams: who may call it beside its owner."""
-        if name in self._rulebook().models.lines:
+        models = self._rulebook().models
+        if not _NAME.fullmatch(name) or name == AUTO or is_taken(name, models):
+            told = (
+                "a model, an alias or `auto`" if _NAME.fullmatch(name) else "no name for a line: letters, digits, . _ -"
+            )
+            raise InvalidRequest(f"{name!r} is {told}.", param="name")
+        if name in models.lines:
             raise Conflict(f"There is a line {name!r} already.")
         version = await self._version(name, new, owner, actor)
         line = Line(
@@ -107,6 +118,17 @@ class Registry:
             created_at=self._clock.wall(),
         )
         return await self.lines.create(line, [version], actor)
+
+    async def remove(self, name: str, actor: str) -> Line:
+        """Takes a line out of the registry; what was changed of it stays in the audit log.
+
+        One that models.yaml has too is then as that file has it. Raises Conflict (409) for one that a rule names.
+        """
+        line, _ = await self.lines.find(name)
+        if name not in self._rulebook().written_lines and _is_named(self._rulebook().policy, name):
+            raise Conflict(f"Rules name the line {name!r}; take it out of routing.yaml first.")
+        await self.lines.remove(line, actor)
+        return line
 
     async def add(self, name: str, new: NewVersion, actor: str) -> Version:
         """Adds a version. A line of models.yaml is taken over into the registry first."""
@@ -260,6 +282,15 @@ class Registry:
             for version in versions
         ]
         return ShownLine(line, tuple(shown), kept_in)
+
+
+def _is_named(policy: Policy, name: str) -> bool:
+    """Whether a rule sends calls to a line, or asks what it was trained on."""
+    ways = [way for rule in policy.rules for _, way in rule.ways]
+    ways += [way for rule in policy.rules for way in rule.fallbacks]
+    ways += [rule.shadow.way for rule in policy.rules if rule.shadow is not None]
+    named = {(way.line or way.model or "").partition("@")[0] for way in ways}
+    return name in named or name in policy.asks_tasks
 
 
 def _of_file(name: str, number: int, entry: VersionEntry, now: float) -> Version:

@@ -26,6 +26,7 @@ def register(app: App) -> None:
     group.command(promote)
     group.command(rollback)
     group.command(canary)
+    group.command(remove)
     group.command(stale)
     group.command(trials)
     tuning_import.register(group)
@@ -163,6 +164,15 @@ def canary(line: str, version: int | None = None, *, share: float = 0.0, reason:
         say(f"Version {done.challenger} of {line!r} answers {done.canary:.1%} of the calls.")
     else:
         say(f"Nothing of {line!r} is on trial.")
+
+
+def remove(line: str, *, json: bool = False) -> None:
+    """Takes a line out of the registry; one that models.yaml has too is then as that file has it."""
+    done = with_tuned(lambda tuned: tuned.changes.remove(line, actor()))
+    if json:
+        print_json(done)
+    else:
+        say(f"Line {line!r} is out of the registry, on all workers within a second.")
 
 
 def _new_version(

@@ -55,7 +55,7 @@ class Texts(Value, frozen=True):
 
 
 class Rulebook(Value, frozen=True):
-    """What the files mean, together."""
+    """What the files mean, together. written_lines: those of models.yaml itself; `models` has the registry's too."""
 
     policy: Policy
     models: ModelsFile
@@ -63,6 +63,7 @@ class Rulebook(Value, frozen=True):
     teams: TeamsFile
     signals: SignalsFile
     tuning: TuningFile = TuningFile()
+    written_lines: frozenset[str] = frozenset()
 
 
 def read_texts(folder: Path) -> Texts:
@@ -137,7 +138,9 @@ def load(texts: Texts) -> Rulebook:
         raise BadConfiguration(in_order(faults))
     weights = signals.file.weights()
     policy = compile_policy(routing.file, routing.document, catalogue, weights, texts.hash)
-    return Rulebook(policy, catalogue.models, knowledge.file, teams.file, signals.file, tuning.file)
+    return Rulebook(
+        policy, catalogue.models, knowledge.file, teams.file, signals.file, tuning.file, frozenset(models.file.lines)
+    )
 
 
 def in_order(faults: Iterable[str]) -> list[str]:

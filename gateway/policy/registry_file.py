@@ -37,9 +37,14 @@ def with_registry(models: ModelsFile, registry: RegistryFile) -> ModelsFile:
     lines = {
         name: entry.model_copy(update=_of_the_file(models.lines.get(name)))
         for name, entry in registry.lines.items()
-        if all(version.upstream in known for version in entry.versions)
+        if all(version.upstream in known for version in entry.versions) and not is_taken(name, models)
     }
     return models.model_copy(update={"models": {**tuned, **models.models}, "lines": {**models.lines, **lines}})
+
+
+def is_taken(name: str, models: ModelsFile) -> bool:
+    """Whether a line cannot have this name, because models.yaml has a model or an alias of it."""
+    return name in models.models or name in models.aliases
 
 
 def _of_the_file(line: LineEntry | None) -> dict[str, object]:

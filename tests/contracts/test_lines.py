@@ -19,13 +19,18 @@ from gateway.tuning.lines.values import Scored
 
 MODELS = b"""
 upstreams: {main: {base_url: "http://127.0.0.1:9/v1"}}
-models: {"*": {upstream: main}}
+models: {"*": {upstream: main}, plain: {upstream: main}}
+aliases: {short: plain}
 lines:
   written:
     versions: [{id: "ft:base:acme::1", upstream: main, base: base, shutdown_date: 2027-01-14}]
     successor: {path: direct, model: base}
 """
-ROUTING = b"rules: [{name: all, use: {path: direct}}]\n"
+ROUTING = b"""
+rules:
+  - {name: some, when: {team: [board]}, use: {path: direct, model: asked}}
+  - {name: all, use: {path: direct}}
+"""
 FIRST = NewVersion(model="ft:base:acme::1", upstream="main", base="base")
 SECOND = NewVersion(model="ft:base:acme::2", upstream="main", base="base")
 ITEMS = [f"item-{number}" for number in range(40)]
@@ -145,3 +150,20 @@ async def test_what_cannot_be_is_refused(registry: Registry) -> None:
         await registry.create("other", "support", NewVersion(job="ftjob-none"), "ann")
     with pytest.raises(NotFound):
         await registry.one("nothing")
+    for name in ("auto", "plain", "short", "tone@v1", "kb/help", ""):
+        with pytest.raises(InvalidRequest):
+            await registry.create(name, "support", FIRST, "ann")
+
+
+async def test_a_line_that_is_taken_out_is_the_files_again_or_gone_and_told(registry: Registry) -> None:
+    await two_versions(registry)
+    await registry.remove("tone", "ann")
+    with pytest.raises(NotFound):
+        await registry.one("tone")
+    assert (await registry.lines.events("tone"))[0].action == "line.remove"
+    await registry.add("written", SECOND, "ann")
+    await registry.remove("written", "ann")
+    assert (await registry.one("written")).kept_in == "policy"
+    await registry.create("asked", "support", FIRST, "ann")
+    with pytest.raises(Conflict, match="Rules name"):
+        await registry.remove("asked", "ann")

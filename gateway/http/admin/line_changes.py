@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request, delete, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
@@ -53,6 +53,13 @@ async def create_line(request: Request[Any, Any, Any], state: State, data: JSONB
     """A new line with its first version."""
     require_team(request, data.owner)
     return await registry_of(state).create(data.name, data.owner, data.version, actor_of(request), tuple(data.teams))
+
+
+@delete("/lines/{line:str}", status_code=200)
+async def remove_line(request: Request[Any, Any, Any], state: State, line: FromPath[Name]) -> Line:
+    """Takes a line out of the registry."""
+    require_owner(request, (await registry_of(state).one(line)).line, changes=True)
+    return await registry_of(state).remove(line, actor_of(request))
 
 
 @post("/lines/{line:str}/versions")

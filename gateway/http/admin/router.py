@@ -15,7 +15,14 @@ from gateway.http.admin.knowledge import (
     search_knowledge,
     sync_knowledge,
 )
-from gateway.http.admin.line_changes import add_version, create_line, promote_line, rollback_line, set_canary
+from gateway.http.admin.line_changes import (
+    add_version,
+    create_line,
+    promote_line,
+    remove_line,
+    rollback_line,
+    set_canary,
+)
 from gateway.http.admin.line_reports import line_trials, stale_lines
 from gateway.http.admin.lines import line_events, line_gate, list_lines, list_tuning_jobs, show_line
 from gateway.http.admin.members import add_member, list_members, remove_member
@@ -88,6 +95,7 @@ admin_router = Router(
         line_gate,
         promote_line,
         rollback_line,
+        remove_line,
         set_canary,
         list_tuning_jobs,
         list_feedback,

@@ -121,6 +121,14 @@ class Lines:
                 await inside(session, changed)
         return changed
 
+    async def remove(self, line: Line, actor: str) -> None:
+        """Forgets a line with its versions and scores; its events and audit rows stay."""
+        async with self._database.session() as session:
+            line = await self._changed(session, line, {})
+            for table, column in ((_SCORES, "line"), (_VERSIONS, "line"), (_LINES, "name")):
+                await session.execute(delete(table).where(table.c[column] == line.name))
+            await self._noted(session, line, actor, "line.remove", {"champion": line.champion})
+
     async def scored(self, score: Scored) -> None:
         """Keeps how a version did on a frozen set."""
         async with self._database.session() as session:
