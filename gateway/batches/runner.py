@@ -30,6 +30,9 @@ PATIENCE_SECONDS = 86_400.0
 # Between looking at lines, calls have their turn.
 LINES_AT_A_TIME = 50
 KEPT = "batches"
+# Faults of ours that a batch is forgiven in one process.
+MOST_FAILURES = 3
+BROKEN = Fault("internal_error", "The batch could not be run to its end; what was answered is in its files.")
 
 log = logging.getLogger("gateway.batches")
 _principal = msgspec.json.Decoder(Principal)
@@ -48,6 +51,7 @@ class Runner:
         self._remote = Remote(store, self._finishing, around, clock, self._me)
         self._woken = asyncio.Event()
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._failures: dict[str, int] = {}
 
     def wake(self) -> None:
         """There is something to run, or to be cancelled."""
@@ -88,7 +92,8 @@ class Runner:
             if self._working.get(batch.id, (None,))[0] is done:
                 del self._working[batch.id]
             if not done.cancelled() and done.exception() is not None:
-                # Its hold ends by itself; then it is taken up again.
+                # Its hold ends by itself; then it is taken up again, a few times.
+                self._failures[batch.id] = self._failures.get(batch.id, 0) + 1
                 log.error("batch_failed", exc_info=done.exception(), extra={"fields": {"batch": batch.id}})
             self._woken.set()
 
@@ -114,21 +119,30 @@ class Runner:
 
     async def _run(self, batch: Batch, stop: asyncio.Event) -> None:
         try:
-            found: Batch | None = batch
-            if batch.in_progress_at is None:
-                found = await self._looked_through(batch)
-            if found is None:
-                return
-            if found.upstream:
-                await self._elsewhere(found, stop)
-            else:
-                await self._here.run(found, stop)
+            with told_when_away(KEPT):
+                await self._taken_up(batch, stop)
         except GatewayError as fault:
             log.warning("batch_waits", extra={"fields": {"batch": batch.id, "error": fault.message}})
-            if self._clock.wall() > batch.expires_at + PATIENCE_SECONDS:
-                await self._finishing.fail(batch, [Fault("batch_lost", fault.message)], batch.total)
-                return
-            await self._store.let_go(self._me, self._clock.wall() + AGAIN_SECONDS, batch.id)
+            with contextlib.suppress(GatewayError), told_when_away(KEPT):
+                if self._clock.wall() > batch.expires_at + PATIENCE_SECONDS:
+                    await self._finishing.fail(batch, [Fault("batch_lost", fault.message)], batch.total)
+                    return
+                await self._store.let_go(self._me, self._clock.wall() + AGAIN_SECONDS, batch.id)
+
+    async def _taken_up(self, batch: Batch, stop: asyncio.Event) -> None:
+        if self._failures.get(batch.id, 0) >= MOST_FAILURES:
+            # Going on for ever would ask, and pay for, the same lines for ever.
+            await self._finishing.end(batch, "failed", BROKEN)
+            return
+        found: Batch | None = batch
+        if batch.in_progress_at is None:
+            found = await self._looked_through(batch)
+        if found is None:
+            return
+        if found.upstream:
+            await self._elsewhere(found, stop)
+        else:
+            await self._here.run(found, stop)
 
     async def _elsewhere(self, batch: Batch, stop: asyncio.Event) -> None:
         try:

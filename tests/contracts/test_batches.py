@@ -10,7 +10,7 @@ import pytest
 
 from gateway.batches.answers.store import AnswerStore
 from gateway.batches.here import AT_ONCE
-from gateway.batches.runner import Runner
+from gateway.batches.runner import MOST_FAILURES, Runner
 from gateway.batches.store import BatchStore
 from gateway.batches.values import Batch, Way
 from gateway.core.answered import Answered, Ask
@@ -57,6 +57,7 @@ class Place:
         self.go = asyncio.Event()
         self.go.set()
         self.status = 200
+        self.breaks = False
 
     def asking(self, principal: Principal) -> Ask:
         assert principal.team == "support"
@@ -65,6 +66,8 @@ class Place:
             assert path == ENDPOINT
             said = json.loads(body)["messages"][0]["content"]
             self.asked.append(said)
+            if self.breaks:
+                raise RuntimeError("a fault of ours")
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             await self.go.wait()
@@ -307,3 +310,18 @@ async def test_a_provider_that_is_never_heard_of_again_ends_its_batch(place: Pla
     done = await place.ended(made.id)
     assert done.status == "failed"
     assert json.loads(done.errors)[0]["code"] == "batch_lost"
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_fault_of_ours_does_not_ask_the_same_lines_for_ever(place: Place) -> None:
+    place.breaks = True
+    made = batch(1, await place.input(1))
+    await place.store.create(made)
+    async with asyncio.timeout(30):
+        while not (found := await place.store.find(made.id)) or not found.has_ended:
+            await asyncio.sleep(0.1)
+            # Its hold ends by the clock.
+            place.now += 10
+    assert found.status == "failed"
+    assert json.loads(found.errors)[0]["code"] == "internal_error"
+    assert len(place.asked) == MOST_FAILURES
