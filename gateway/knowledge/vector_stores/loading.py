@@ -79,7 +79,9 @@ class Loader:
                     await self._load(claimed)
                     continue
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                    # Not `wait_for`: before Python 3.12 it can swallow a cancellation in the moment of waking.
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._woken.wait()
         finally:
             ending = [keeping, *self._embedding.values()]
             for task in ending:

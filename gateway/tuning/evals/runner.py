@@ -90,7 +90,9 @@ class Runner:
                 with contextlib.suppress(GatewayError), told_when_away(KEPT):
                     await self._take()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                    # Not `wait_for`: before Python 3.12 it can swallow a cancellation in the moment of waking.
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._woken.wait()
         finally:
             held = {*self._working, *map(_key, self._waiting)}
             ending = [keeping, *self._working.values()]
