@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.call import Principal
-from gateway.core.clock import Clock
+from gateway.core.clock import Clock, utc_day
 from gateway.core.errors import InvalidRequest, NotFound
 from gateway.core.ids import new_id
 from gateway.core.page import PageAsked
@@ -23,11 +23,13 @@ from gateway.tuning.evals.items.store import ItemStore
 from gateway.tuning.evals.runs.store import RunStore
 from gateway.tuning.evals.store import EvalStore
 from gateway.tuning.evals.values import MADE, RUN, Eval, OutputItem, Row, Run
-from gateway.tuning.golden import GoldenItem, default_grader, set_hash, shared
+from gateway.tuning.golden import GoldenItem, default_grader, measure_name, shared
 from gateway.tuning.graders.written import read_grader
 from gateway.tuning.lines.values import Line, Scored
 
 MOST_ARMS = 12
+# Of an arm's items; with more that came to nothing the rest are no measure of it.
+MOST_ERRORS = 0.01
 PAGE = 100
 NAME = "evaluation"
 KIND = "line_evaluation"
@@ -43,9 +45,10 @@ class ArmAsked(Value, frozen=True):
 
 
 class ArmDone(Value, frozen=True):
-    """How far an arm is, and how it did. errors: items that no answer or no grade came of; they score 0.
+    """How far an arm is, and how it did. errors: items that no answer or no grade came of; they have no score.
 
-    mean, comparison: None until it is complete. comparison: with the champion, itself left out.
+    mean, comparison: None until it is complete, and for an arm that was not measured: more than one in a hundred of its
+    items came to nothing, as `fault` says. comparison: with the champion, on the items that both answered.
     """
 
     arm: ArmAsked
@@ -58,7 +61,7 @@ class ArmDone(Value, frozen=True):
 
 
 class Evaluated(Value, frozen=True):
-    """An evaluation. items: of the set. is_over: nothing more happens."""
+    """An evaluation. set_hash: names the set and its grader. items: of the set. is_over: nothing more happens."""
 
     id: str
     line: str
@@ -97,7 +100,7 @@ class LineEvaluations:
         owner = line.owner or team
         if not owner:
             raise InvalidRequest(f"Nobody owns line {name!r}; say whose calls these are: --team.", param="team")
-        criterion = msgspec.json.encode(default_grader(items)) if grader is None else grader
+        criterion = _criterion(items, grader)
         read_grader(criterion)
         arms = [champion_of(line), *(arm for arm in arms if arm.version != line.champion)]
         if len(arms) > MOST_ARMS:
@@ -111,6 +114,21 @@ class LineEvaluations:
             if await self._runs.find(made.id, run.id) is None:
                 await self._runs.create(run, rows)
         return made.id
+
+    async def due(self, name: str, items: Sequence[GoldenItem], grader: bytes | None, room: int) -> list[int]:
+        """The versions to measure where nobody names any, beside the champion: at most so many.
+
+        The challenger, the newest one, and those without a score by this measure; none that has ended. Raises NotFound.
+        """
+        shown = await self._registry.one(name)
+        line, by = shown.line, measure_name(items, _criterion(items, grader))
+        today = utc_day(self._clock.wall()).isoformat()
+        alive = [one for one in shown.versions if (one.version.shutdown_date or "9999") > today]
+        newest = max((one.version.number for one in alive), default=line.champion)
+        without = {one.version.number for one in alive if by not in dict(one.scores)}
+        wanted = ({newest, *without} | ({line.challenger} if line.challenger else set())) - {line.champion}
+        first = sorted(wanted, key=lambda number: (number != line.challenger, -number))
+        return sorted(first[: max(0, room)])
 
     async def told(self, name: str, identity: str, team: str = "") -> Evaluated:
         """How an evaluation stands. One that is over has left the scores of versions with the line, for `promote`.
@@ -140,28 +158,37 @@ class LineEvaluations:
             counted = progress[run.id].by_status
             told = ArmDone(arm, run.status, sum(counted.values()), counted.get("error", 0), fault=run.error_message)
             if run.status == "completed":
-                scores[number] = await self._scores(run, clusters)
-                told = msgspec.structs.replace(told, mean=sum(scores[number].values()) / max(1, len(scores[number])))
-                if arm.version is not None:
-                    await self._keep(line, arm.version, kept["set"], run, scores[number])
+                found, why = await self._scores(run, clusters)
+                if fault := _too_few(run, len(found), why):
+                    told = msgspec.structs.replace(told, fault=fault)
+                else:
+                    scores[number] = found
+                    told = msgspec.structs.replace(told, mean=sum(found.values()) / len(found))
+                    if arm.version is not None:
+                        await self._keep(line, arm.version, kept["set"], run, found)
             done.append(told)
         if is_over and 0 in scores:
             done = [_compared(one, scores[0], scores.get(number), clusters) for number, one in enumerate(done)]
         count = max((run.item_count for run in runs.values()), default=0)
         return Evaluated(made.id, name, kept["set"], count, tuple(done), is_over)
 
-    async def _scores(self, run: Run, clusters: dict[str, str]) -> dict[str, float]:
-        """Each item's score by its key. clusters: filled with what each belongs to."""
+    async def _scores(self, run: Run, clusters: dict[str, str]) -> tuple[dict[str, float], str]:
+        """Each item's score by its key, and why the first that has none has none. clusters: filled with all items'."""
         scores: dict[str, float] = {}
+        why = ""
         after: str | None = None
         while True:
             page = await self._items.page(run.id, PageAsked(PAGE, "asc", after), None)
             for item in page.items:
                 read = msgspec.json.decode(item.item, type=GoldenItem)
                 clusters[read.key] = read.cluster
-                scores[read.key] = _score(item)
+                score = _score(item)
+                if isinstance(score, str):
+                    why = why or score
+                else:
+                    scores[read.key] = score
             if not page.has_more or not page.items:
-                return scores
+                return scores, why
             after = page.items[-1].id
 
     async def _keep(self, line: Line, number: int, of: str, run: Run, scores: Mapping[str, float]) -> None:
@@ -169,8 +196,8 @@ class LineEvaluations:
         if any(one.id == identity for one in await self._registry.lines.scores(line.name, number)):
             return
         text = msgspec.json.encode(dict(scores)).decode()
-        mean = sum(scores.values()) / max(1, len(scores))
-        scored = Scored(identity, line.name, number, of, run.eval_id, mean, len(scores), text, self._clock.wall())
+        mean = sum(scores.values()) / len(scores)
+        scored = Scored(identity, line.name, number, of, run.eval_id, mean, run.item_count, text, self._clock.wall())
         await self._registry.lines.scored(scored)
 
     def _eval(
@@ -186,7 +213,7 @@ class LineEvaluations:
         metadata = {
             "kind": KIND,
             "line": line.name,
-            "set": set_hash(items),
+            "set": measure_name(items, grader),
             "arms": msgspec.json.encode(arms).decode(),
         }
         schema = {"type": "object", "properties": {"reference": {"type": "string"}}}
@@ -219,7 +246,8 @@ class LineEvaluations:
             **({"sampling_params": params} if params else {}),
         }
         # Its own are no keys of callers: what reports say of these calls is the metadata `purpose`.
-        principal = Principal(team=made.team, key_id="", key_name=NAME)
+        # Rules must not have another model answer than the arm's: what is measured would be that one.
+        principal = Principal(team=made.team, key_id="", key_name=NAME, is_exact=True)
         return Run(
             id=_run_id(made.id, number),
             eval_id=made.id,
@@ -260,16 +288,35 @@ def _run_id(eval_id: str, number: int) -> str:
     return f"{RUN}_{eval_id.partition('_')[2]}_{number:02d}"
 
 
-def _score(item: OutputItem) -> float:
+def _criterion(items: Sequence[GoldenItem], grader: bytes | None) -> bytes:
+    return msgspec.json.encode(default_grader(items)) if grader is None else grader
+
+
+def _too_few(run: Run, scored: int, why: str) -> str:
+    """Why an arm was not measured; "" when it was."""
+    missing = run.item_count - scored
+    if scored and missing <= MOST_ERRORS * run.item_count:
+        return ""
+    return f"not measured: {missing} of {run.item_count} items came to no answer or no grade{why and f' ({why})'}"
+
+
+def _score(item: OutputItem) -> float | str:
+    """The mean of what its criteria gave it; why there is none, of an item without an answer or a grade."""
     outcome = read_outcome(item.outcome)
+    if outcome.sampled is not None and outcome.sampled.error is not None:
+        return ": ".join(outcome.sampled.error)
     if outcome.status == "error" or not outcome.results:
-        return 0.0
+        return "it could not be graded"
     return sum(result.score for result in outcome.results) / len(outcome.results)
 
 
 def _compared(
     one: ArmDone, champion: Mapping[str, float], scores: Mapping[str, float] | None, clusters: Mapping[str, str]
 ) -> ArmDone:
-    if scores is None or scores is champion or scores.keys() != champion.keys() or not scores:
+    if scores is None or scores is champion:
         return one
-    return msgspec.structs.replace(one, comparison=compare(champion, scores, clusters))
+    shared_items = champion.keys() & scores.keys()
+    if not shared_items:
+        return one
+    theirs, mine = ({key: of[key] for key in shared_items} for of in (champion, scores))
+    return msgspec.structs.replace(one, comparison=compare(theirs, mine, clusters))

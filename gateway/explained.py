@@ -8,7 +8,7 @@ from gateway.core.errors import GatewayError, KnowledgeUnavailable
 from gateway.core.facts import Facts, KnowledgeSignal, NeedsKnowledge
 from gateway.ledger.records import DecisionRecord
 from gateway.paths.lookups import LookUps
-from gateway.policy.decide import Policy, decide_seen
+from gateway.policy.decide import AS_NAMED, Policy, decide_as_named, decide_seen
 from gateway.policy.example import example_call, example_facts
 from gateway.policy.explain import Explained, explain
 from gateway.policy.seen import Seen
@@ -24,6 +24,8 @@ async def decide_looking(
     nothing can be decided. Raises ModelNotFound (404), KnowledgeUnavailable (503).
     """
     seen = policy.seen(call, principal, facts)
+    if principal.is_exact:
+        return decide_as_named(policy, seen, decision_id), facts
     away: KnowledgeUnavailable | None = None
     while not isinstance(found := decide_seen(policy, seen, decision_id, principal), Decision):
         try:
@@ -64,6 +66,8 @@ def replay(policy: Policy, record: DecisionRecord) -> tuple[Decision, Seen]:
     """A recorded call decided again: under its recorded policy, exactly as it was."""
     trial = record.trial.drawn if record.trial is not None else None
     seen = policy.seen_again(record.names, record.features, record.facts(), record.drawn, trial)
+    if record.rule == AS_NAMED:
+        return decide_as_named(policy, seen, record.id), seen
     found = decide_seen(policy, seen, record.id)
     if not isinstance(found, Decision):
         # Another policy may ask for what nobody looked up then.

@@ -21,6 +21,8 @@ from gateway.tuning.lines.values import Line, Scored, Version
 
 # How much worse than the champion, in units of a score from 0 to 1, still passes the gate.
 MARGIN = 0.02
+# A wider margin lets nearly anything pass, so it is an override of the gate like any other.
+WIDEST_MARGIN = 0.05
 POLICY = "policy"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -142,8 +144,13 @@ class Registry:
     ) -> Promotion:
         """Makes a version the champion, on all workers within a second.
 
-        Raises Conflict (409) when the gate does not let it pass and it is not forced.
+        Raises Conflict (409) when the gate does not let it pass, or the margin is above 0.05, and it is not forced.
         """
+        if not 0 <= margin <= 1:
+            raise InvalidRequest(f"margin is {margin}; it must be from 0 to 1.", param="margin")
+        if margin > WIDEST_MARGIN and not is_forced:
+            told = f"a margin of {margin:g} is above {WIDEST_MARGIN:g}, so the gate would tell nothing"
+            raise Conflict(f"Version {number} of {name!r} was not promoted: {told}. Force it, which is noted.")
         line, versions = await self._taken_over(name, actor)
         if number not in {version.number for version in versions}:
             raise NotFound(f"Line {name!r} has no version {number}.", param="version")
@@ -155,13 +162,14 @@ class Registry:
         values: dict[str, Any] = {"champion": number, "previous": line.champion, "canary": 0.0}
         if line.challenger == number:
             values["challenger"] = None
-        was_forced = not gate.passed
+        was_forced = not gate.passed or margin > WIDEST_MARGIN
         detail = {
             "from": line.champion,
             "to": number,
             "forced": was_forced,
             "gate": gate.reason,
             "set": gate.set_hash,
+            "margin": margin,
             "reason": reason,
         }
         changed = await self.lines.change(line, values, actor, "line.promote", detail)
@@ -196,17 +204,18 @@ class Registry:
         return await self.lines.change(line, values, actor, "line.canary", detail, inside)
 
     async def gate(self, name: str, champion: int, candidate: int, margin: float = MARGIN) -> Gate:
-        """Whether a candidate did as well as the champion on the newest frozen set that both were scored on."""
-        mine = {score.set_hash: score for score in reversed(await self.lines.scores(name, candidate))}
-        theirs = {score.set_hash: score for score in reversed(await self.lines.scores(name, champion))}
+        """Whether a candidate did as well as the champion by the newest measure (set and grader) that both have."""
+        mine = {_measure(score): score for score in reversed(await self.lines.scores(name, candidate))}
+        theirs = {_measure(score): score for score in reversed(await self.lines.scores(name, champion))}
         both = sorted(mine.keys() & theirs.keys(), key=lambda one: mine[one].created_at)
         if not both:
-            told = f"versions {champion} and {candidate} were not evaluated on the same frozen set"
-            return Gate(False, f"{told}; run `gateway tuning evaluate {name}`.")
-        chosen = both[-1]
-        scores = [_scores(theirs[chosen]), _scores(mine[chosen])]
+            told = f"versions {champion} and {candidate} were not measured on the same frozen set by the same grader"
+            ask = f"gateway tuning evaluate {name} --set FILE --versions {champion},{candidate}"
+            return Gate(False, f"{told}; run `{ask}`.")
+        measure = both[-1]
+        chosen = mine[measure].set_hash
         try:
-            found = compare(scores[0], scores[1], margin=margin)
+            found = compare(*_paired(theirs[measure], mine[measure]), margin=margin)
         except DifferentSets as fault:
             return Gate(False, str(fault), chosen)
         passed = found.verdict in {"better", "not_worse"}
@@ -305,6 +314,20 @@ def _of_file(name: str, number: int, entry: VersionEntry, now: float) -> Version
         created_at=now,
         shutdown_date=None if entry.shutdown_date is None else entry.shutdown_date.isoformat(),
     )
+
+
+def _measure(scored: Scored) -> tuple[str, str]:
+    """What scores of two versions must have in common: the set and the grader, else the evaluation they are of."""
+    return scored.set_hash, "" if "/" in scored.set_hash else scored.source
+
+
+def _paired(champion: Scored, candidate: Scored) -> tuple[dict[str, float], dict[str, float]]:
+    """The scores of both. Of one set those of the items that both answered: of each a few may have come to nothing."""
+    theirs, mine = _scores(champion), _scores(candidate)
+    shared = theirs.keys() & mine.keys()
+    if champion.items == candidate.items and shared:
+        return {key: theirs[key] for key in shared}, {key: mine[key] for key in shared}
+    return theirs, mine
 
 
 def _scores(scored: Scored) -> dict[str, float]:

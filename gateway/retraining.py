@@ -193,7 +193,7 @@ class Retraining:
 
     async def _require_measured(self, plan: RetrainPlan, evaluated: Evaluated, version: int) -> None:
         """Raises Conflict (409) where champion or candidate could not be measured: nothing is proposed then."""
-        unmeasured = [one for one in evaluated.arms[:2] if one.status != "completed" or one.errors == evaluated.items]
+        unmeasured = [one for one in evaluated.arms[:2] if one.mean is None]
         if unmeasured:
             why = unmeasured[0].fault or f"{unmeasured[0].errors} of {evaluated.items} items came to no answer"
             error = f"{unmeasured[0].arm.name} could not be measured: {why}"

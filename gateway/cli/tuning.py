@@ -134,7 +134,8 @@ def promote(
 ) -> None:
     """Makes a version the champion, if it did not do worse than the champion on the same frozen set.
 
-    margin: how much worse still passes, of scores from 0 to 1. force: whatever the gate says; it is noted.
+    margin: how much worse still passes, of scores from 0 to 1; above 0.05 only with force. force: whatever the gate
+    says; it is noted.
     """
     done = with_tuned(
         lambda tuned: tuned.changes.promote(line, version, actor(), is_forced=force, margin=margin, reason=reason)

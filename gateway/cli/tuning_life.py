@@ -93,9 +93,11 @@ def evaluate(
 ) -> int:
     """Asks versions of a line, and other arms, every item of a set and grades the answers; a running gateway does it.
 
-    set: a file of `record`, or training rows. versions: `1,2`; the champion is always one. grader: OpenAI's JSON;
+    set: a file of `record`, or training rows. versions: `1,2`; the champion is always one. Without them: challenger,
+    newest, and those without a score by this set and grader. grader: OpenAI's JSON;
     without it labels must be equal and texts alike. arm: rag:COLLECTION:MODEL or direct:MODEL, repeated for several.
-    The scores of versions are kept: `promote` decides on them. Exit 1 when an arm could not be measured.
+    The scores of versions are kept: `promote` decides on them. Exit 1 when an arm could not be measured:
+    it failed, or more than one in a hundred of its items came to nothing. Then no score of it is kept.
     """
     content, written = set.read_bytes(), None if grader is None else grader.read_bytes()
     done = with_tuned(lambda place: _evaluated(place, line, content, versions, written, arm or [], team))
@@ -103,19 +105,23 @@ def evaluate(
         print_json(done)
     else:
         show_evaluated(done)
-    return 0 if all(one.status == "completed" for one in done.arms) else FAILED
+    return 0 if all(one.mean is not None for one in done.arms) else FAILED
 
 
 async def _evaluated(
     place: Any, line: str, content: bytes, versions: str, grader: bytes | None, arms: list[str], team: str
 ) -> Any:
-    from gateway.evaluating import LineEvaluations, read_arm, version_arm
+    from gateway.evaluating import MOST_ARMS, LineEvaluations, read_arm, version_arm
     from gateway.tuning.golden import read_golden
 
     items = read_golden(content)
     known = {one.version.number for one in (await place.changes.one(line)).versions}
-    asked = [version_arm(line, number) for number in numbers_of(versions, known)] + [read_arm(text) for text in arms]
+    others = [read_arm(text) for text in arms]
     evaluations = LineEvaluations(place.database, place.changes, place.clock)
+    numbers = numbers_of(versions, known)
+    if not numbers:
+        numbers = await evaluations.due(line, items, grader, MOST_ARMS - 1 - len(others))
+    asked = [version_arm(line, number) for number in numbers] + others
     identity = await evaluations.begin(line, items, asked, grader=grader, team=team)
     return await followed(evaluations, line, identity, team, place.clock)
 
@@ -159,6 +165,8 @@ def show_evaluated(done: Any) -> None:
             interval = f"{found.mean_difference:+.3f} ({ends})"
         mean = None if one.mean is None else f"{one.mean:.3f}"
         verdict = None if found is None else found.verdict.replace("_", " ")
+        if one.mean is None:
+            verdict = "not measured"
         rows.append((one.arm.name, one.arm.model, one.status, one.done, one.errors, mean, interval, verdict))
     say(f"{done.line} on {done.set_hash}, {done.items} items ({done.id})")
     columns = ("arm", "model", "state", "items", "errors", "score", "against champion (95 %)", "verdict")

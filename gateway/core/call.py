@@ -37,7 +37,8 @@ class Principal(Value, frozen=True):
     """Who is calling: a team by one of its keys. Made only by `identity`.
 
     organisation: the team's, "" for none. allowed_models: names, or their beginnings with `*` after them;
-    allowed_paths: of the gateway; empty is all. metadata: the key's own, a part of every call's.
+    allowed_paths: of the gateway; empty is all. metadata: the key's own, a part of every call's. is_exact: its calls
+    are answered by the very model that they name, whatever rules say; no key has that, an evaluation of a line does.
     """
 
     team: str
@@ -48,6 +49,7 @@ class Principal(Value, frozen=True):
     allowed_models: tuple[str, ...] = ()
     allowed_paths: tuple[str, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    is_exact: bool = False
 
 
 class Turn(Value, frozen=True):

@@ -94,10 +94,14 @@ class Catalogue:
     def resolve(self, way: Way, asked: str, team: str, today: date) -> Resolved:
         """The arm for a way. asked: the model that the caller named, used where the way names none.
 
+        A caller who names a version of the line that the way names means that version.
+
         Raises ModelNotFound (404) when the name means nothing, or nothing to this team.
         """
         name = way.line or way.model or asked
         name = self.models.aliases.get(name, name)
+        if way.path == "fine_tuned" and way.line is not None:
+            name = _pinned(name, self.meant(asked))
         if way.path == "rag":
             return self._rag(way, name, team, today)
         if name.startswith(COLLECTION):
@@ -323,6 +327,11 @@ def _with_sources(arm: Arm, collections: tuple[str, ...], on_no_match: OnNoMatch
 def open_to(teams: Sequence[str], team: str) -> bool:
     """Whether a team may call what these may; nobody named is everybody, and "" asks for no team in particular."""
     return not teams or not team or team in teams
+
+
+def _pinned(line: str, asked: str) -> str:
+    """The version that a caller names of the very line that a rule sends to, else what the rule says."""
+    return asked if "@" not in line and asked.startswith(f"{line}@") else line
 
 
 def _no_model(name: str) -> ModelNotFound:

@@ -23,6 +23,8 @@ SERVES = {
 HELD = -1
 # Callers choose some of the names that rules compare, so what is held for them is bounded.
 MAX_HELD = 4096
+# The rule of a decision that no rule made; no rule of a policy may have such a name.
+AS_NAMED = "(as named)"
 # Spreads the draw anew: which calls are copied must not depend on which target they drew.
 SPREAD = 7919.0
 
@@ -171,6 +173,20 @@ def decide_seen(policy: Policy, seen: Seen, decision_id: str, principal: Princip
     return Decision(
         decision_id, "", (), tuple(trace), policy.hash, seen.names, seen.features, refusal=refusal, scores=seen.scores()
     )
+
+
+def decide_as_named(policy: Policy, seen: Seen, decision_id: str) -> Decision:
+    """The decision for a call that is to be answered by what it names and by nothing else, whatever rules say.
+
+    Nothing is on trial in its place, nobody stands behind it. Raises ModelNotFound (404), also when its line has ended.
+    """
+    names = seen.names
+    found = policy.catalogue.resolve(Way(path="direct"), names.model, names.team, seen.facts.today)
+    if found.successor_of is not None:
+        told = f"{names.model!r} has ended, so {found.arm.model!r} would answer in its place."
+        raise ModelNotFound(told, param="model")
+    arm = msgspec.structs.replace(_served(found, seen), successor=None)
+    return Decision(decision_id, AS_NAMED, (arm,), (), policy.hash, names, seen.features, seen.facts.draw)
 
 
 def _gone(

@@ -7,7 +7,7 @@ import msgspec
 from gateway.core.decision import Arm, Decision, RagTerms, SignalScore, Trial
 from gateway.core.errors import GatewayError
 from gateway.policy.condition import Part
-from gateway.policy.decide import Policy, decide_seen
+from gateway.policy.decide import AS_NAMED, Policy, decide_seen
 from gateway.policy.example import example_call, example_facts
 from gateway.policy.routing_file import CONDITIONS
 from gateway.policy.seen import Seen
@@ -104,7 +104,9 @@ def terms_told(arm: Arm) -> list[str]:
 
 def steps_told(policy: Policy, decision: Decision, seen: Seen) -> list[dict[str, Any]]:
     """Each rule up to the one that held: it held, or the first condition that did not and what that saw."""
-    steps = []
+    steps: list[dict[str, Any]] = []
+    if decision.rule == AS_NAMED:
+        return steps
     for number, step in enumerate(policy.steps(decision.trace, seen)):
         told: dict[str, Any] = {"rule": step.rule, "held": step.failed is None, "failed": step.failed}
         if step.failed is not None:

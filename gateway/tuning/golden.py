@@ -87,6 +87,12 @@ def set_hash(items: Iterable[GoldenItem]) -> str:
     return "set-" + hashlib.sha256(golden_text(items)).hexdigest()[:16]
 
 
+def measure_name(items: Iterable[GoldenItem], grader: bytes) -> str:
+    """A set's name and its grader's by its content: scores by two measures cannot be compared, on one set neither."""
+    criterion = canonical(msgspec.json.decode(grader))
+    return f"{set_hash(items)}/grader-{hashlib.sha256(criterion).hexdigest()[:8]}"
+
+
 def read_golden(content: bytes) -> list[GoldenItem]:
     """A set of a file that `record` wrote, or of a training file, whose last answers are the references.
 

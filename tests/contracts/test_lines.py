@@ -167,3 +167,51 @@ async def test_a_line_that_is_taken_out_is_the_files_again_or_gone_and_told(regi
     await registry.create("asked", "support", FIRST, "ann")
     with pytest.raises(Conflict, match="Rules name"):
         await registry.remove("asked", "ann")
+
+
+async def test_scores_by_different_graders_are_no_comparison(registry: Registry) -> None:
+    """A grader that gives everything its due says nothing of a version that a stricter one has judged."""
+    await two_versions(registry)
+    await score(registry, 1, 0.3, set_hash="set-1/grader-strict")
+    await score(registry, 2, 0.9, set_hash="set-1/grader-lax")
+    with pytest.raises(Conflict, match="--set FILE --versions 1,2"):
+        await registry.promote("tone", 2, "ann")
+    await score(registry, 1, 0.95, set_hash="set-1/grader-lax")
+    with pytest.raises(Conflict, match="worse"):
+        await registry.promote("tone", 2, "ann")
+
+
+async def test_scores_that_name_no_grader_pair_only_within_one_evaluation(registry: Registry) -> None:
+    await two_versions(registry)
+    for number, source in ((1, "eval_1"), (2, "eval_2")):
+        scores = json.dumps(dict.fromkeys(ITEMS, 0.5))
+        await registry.lines.scored(Scored(source, "tone", number, "set-1", source, 0.5, 40, scores, number))
+    with pytest.raises(Conflict, match="same grader"):
+        await registry.promote("tone", 2, "ann")
+
+
+async def test_a_few_items_without_a_score_are_left_out_of_both(registry: Registry) -> None:
+    await two_versions(registry)
+    for number, items in ((1, ITEMS), (2, ITEMS[1:])):
+        scores = json.dumps(dict.fromkeys(items, 0.5))
+        await registry.lines.scored(
+            Scored(f"s{number}", "tone", number, "set-1/grader-1", "e", 0.5, 40, scores, number)
+        )
+    gate = (await registry.promote("tone", 2, "ann")).gate
+    assert gate.comparison is not None
+    assert gate.comparison.n == 39
+
+
+async def test_a_wide_margin_is_an_override_and_noted_as_one(registry: Registry) -> None:
+    await two_versions(registry)
+    await score(registry, 1, 0.9)
+    await score(registry, 2, 0.1)
+    with pytest.raises(Conflict, match=r"above 0\.05"):
+        await registry.promote("tone", 2, "ann", margin=0.9)
+    for wrong in (-0.1, float("nan"), 2.0):
+        with pytest.raises(InvalidRequest, match="margin"):
+            await registry.promote("tone", 2, "ann", margin=wrong, is_forced=True)
+    assert (await registry.promote("tone", 2, "ann", margin=0.9, is_forced=True)).was_forced
+    (event, *_) = await registry.lines.events("tone")
+    told: dict[str, Any] = json.loads(event.detail)
+    assert (told["forced"], told["margin"]) == (True, 0.9)

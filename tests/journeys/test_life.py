@@ -140,7 +140,7 @@ def test_versions_are_evaluated_beside_rag_and_a_plain_model_and_promoted_on_it(
     kept = json.loads(cli(living, "datasets", "build", "--from", "ledger", "--team", "tone-team", "--json",
                           "--out", str(tmp_path / "all.jsonl")))  # fmt: skip
     assert kept["rows"] <= len(QUESTIONS) + 1, "an evaluation's own calls are no traffic"
-    promoted = living.cli("tuning", "promote", "parcels", "2", "--margin", "1")
+    promoted = living.cli("tuning", "promote", "parcels", "2", "--margin", "1", "--force")
     assert promoted.returncode == 0, promoted.stderr
 
 

@@ -228,3 +228,25 @@ def test_what_a_group_saw_is_told_of_a_record_as_of_the_call() -> None:
     decision = decide_seen(policy, live, "dec_1", SUPPORT)
     assert isinstance(decision, Decision)
     assert explain_record(policy, recorded(decision, facts())) == explain(policy, decision, live)
+
+
+EXACT = msgspec.structs.replace(SUPPORT, is_exact=True)
+
+
+@pytest.mark.parametrize(("model", "answers"), [("tone@v1", "ft:base:acme:tone:1"), ("gpt-4.1-mini", "gpt-4.1-mini")])
+async def test_an_exact_call_is_answered_by_what_it_names_whatever_rules_say(
+    desk: Desk, model: str, answers: str
+) -> None:
+    decision, known, call = await desk.decide(COMPLAINT, EXACT, model=model)
+    assert ([arm.model for arm in decision.arms], decision.arm.successor, desk.told) == ([answers], None, [])
+    record = recorded(decision, known)
+    assert replay(desk.policy, record)[0] == decision
+    told = explain_record(desk.policy, record)
+    assert (told.rule, told.model, told.steps) == ("(as named)", answers, [])
+    assert told == explain(desk.policy, decision, desk.policy.seen(call, EXACT, known))
+
+
+@pytest.mark.parametrize("model", ["chained", "tone@v9", "auto", "lonely"])
+async def test_an_exact_call_of_what_is_not_there_is_nobodys(desk: Desk, model: str) -> None:
+    with pytest.raises(ModelNotFound):
+        await desk.decide(COMPLAINT, EXACT, model=model)

@@ -8,7 +8,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.errors import InvalidRequest
-from gateway.evaluating import Evaluated, LineEvaluations, read_arm, version_arm
+from gateway.evaluating import MOST_ARMS, Evaluated, LineEvaluations, read_arm, version_arm
 from gateway.http.access import require_team
 from gateway.http.admin.lines import registry_of, require_owner
 from gateway.http.admin.needs import Name
@@ -18,7 +18,7 @@ from gateway.tuning.golden import read_golden
 
 
 class NewEvaluation(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be measured. set: the text of a golden set. arms: as `evaluate` takes them.
+    """What is to be measured. set: the text of a golden set. versions, arms: as `evaluate` takes them.
 
     team: who pays for a line that nobody owns.
     """
@@ -40,10 +40,12 @@ async def begin_evaluation(
     known = {one.version.number for one in found.versions}
     if unknown := [number for number in data.versions if number not in known]:
         raise InvalidRequest(f"Line {line!r} has no version {unknown[0]}.", param="versions")
-    arms = [version_arm(line, number) for number in data.versions] + [read_arm(text) for text in data.arms]
+    others = [read_arm(text) for text in data.arms]
     grader = None if data.grader is None else msgspec.json.encode(data.grader)
     evaluations = _evaluations(state)
     items = read_golden(data.set.encode())
+    numbers = data.versions or await evaluations.due(line, items, grader, MOST_ARMS - 1 - len(others))
+    arms = [version_arm(line, number) for number in numbers] + others
     identity = await evaluations.begin(line, items, arms, grader=grader, team=data.team)
     return await evaluations.told(line, identity, data.team)
 

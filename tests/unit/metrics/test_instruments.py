@@ -29,6 +29,8 @@ CONTRACT = {
     "gateway_model_line_weight": {"line", "version"},
     "gateway_line_successions": {"line"},
     "gateway_line_rollbacks": {"line"},
+    "gateway_captured_calls": {"team", "result"},
+    "gateway_feedback": {"team", "sentiment"},
     "gateway_journal_pending_events": set(),
     "gateway_upstream_attempts": {"upstream", "outcome"},
     "gateway_breaker_state": {"upstream"},

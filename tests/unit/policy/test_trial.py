@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core.call import Principal
 from gateway.core.decision import Decision
-from gateway.policy.decide import Policy, decide
+from gateway.core.errors import ModelNotFound
+from gateway.policy.decide import Policy, decide, decide_seen
 from gateway.policy.explain import run_tests
 from tests.fakes.calls import SUPPORT, chat, facts, read
 from tests.fakes.rulebook import MODELS, rulebook
@@ -115,3 +116,25 @@ def test_an_older_version_of_its_own_line_can_succeed_a_line_and_has_nobody_behi
     assert arm.successor is not None
     assert (arm.version, arm.successor.version, arm.successor.successor_of) == (2, 1, "tone")
     assert arm.successor.successor is None
+
+
+@pytest.mark.parametrize(("model", "version"), [("tone@v1", 1), ("tone@v2", 2), ("tone@challenger", 1)])
+def test_who_names_a_version_gets_it_where_a_rule_sends_to_its_line(model: str, version: int) -> None:
+    of = policy(1, "rules: [{name: a, use: {path: fine_tuned, line: tone}}]")
+    found = decided(of, model)
+    assert ([arm.version for arm in found.arms], found.trial) == ([version], None)
+    again = decide_seen(of, of.seen_again(found.names, found.features, facts(draw=0.5), found.draw), "dec_1")
+    assert again == found
+
+
+def test_a_rule_that_says_which_version_says_it_to_all() -> None:
+    of = policy(0, "rules: [{name: a, use: {path: fine_tuned, line: tone@v1}}]")
+    assert [decided(of, model).arms[0].version for model in ("auto", "tone@v2", "lonely@v1")] == [1, 1, 1]
+    other = policy(0, "rules: [{name: a, use: {path: fine_tuned, line: tone}}]")
+    assert decided(other, "lonely@v1").arms[0].line == "tone"
+
+
+def test_a_version_that_is_none_is_not_answered_by_another() -> None:
+    of = policy(0, "rules: [{name: a, use: {path: fine_tuned, line: tone}}]")
+    with pytest.raises(ModelNotFound):
+        decided(of, "tone@v9")

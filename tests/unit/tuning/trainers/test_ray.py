@@ -35,13 +35,17 @@ async def test_a_job_is_submitted_once_with_what_it_needs(
     cluster: tuple[RayCluster, str], fetcher: Fetcher, tmp_path: Path
 ) -> None:
     running, address = cluster
-    settings = Cluster(f"{address}/", seen_as="/shared/jobs", python="true", gpus=1, cpus=4, token="a-token")
+    # A worker that goes on: one that has ended would rightly be submitted again.
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 30\n")
+    python.chmod(0o755)
+    settings = Cluster(f"{address}/", seen_as="/shared/jobs", python=str(python), gpus=1, cpus=4, token="a-token")
     for _ in range(2):
         trainer = RayTrainer(settings, tmp_path, {"tiny": BaseModel("models/tiny")}, fetcher)
         assert await trainer.start(plan("ftjob-1"), source(chats()), None) == "ftjob-1"
     [asked] = running.submitted
     assert asked["submission_id"] == "ftjob-1"
-    assert asked["entrypoint"] == "true -m gateway.tuning.worker train --job /shared/jobs/ftjob-1"
+    assert asked["entrypoint"] == f"{python} -m gateway.tuning.worker train --job /shared/jobs/ftjob-1"
     assert (asked["entrypoint_num_gpus"], asked["entrypoint_num_cpus"]) == (1, 4)
     assert all(b"authorization: bearer a-token" in head.lower() for head in running.headers)
     assert (tmp_path / "ftjob-1" / "training.jsonl").read_bytes() == chats()
