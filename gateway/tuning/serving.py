@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ async def keep_serving(root: Path, models: Mapping[str, str], port: int, *, pyth
     await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     named = [part for name, path in models.items() for part in ("--model", f"{name}={path}")]
     # A gateway that is killed ends nobody: the worker looks for itself whether it is still there.
-    arguments = ["serve", "--root", str(root), "--port", str(port), "--with-parent", *named]
+    arguments = ["serve", "--root", str(root), "--port", str(port), "--with-parent", str(os.getpid()), *named]
     while True:
         worker = await asyncio.to_thread(start_worker, python, arguments, root / "serve.log")
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.tuning.worker.folder import Folder
 from gateway.tuning.worker.needs import missing_libraries
+from gateway.tuning.worker.processes import follow
 
 
 def main(arguments: list[str]) -> int:
@@ -22,12 +23,15 @@ def main(arguments: list[str]) -> int:
     serve.add_argument("--port", type=int, default=0, help="0 takes a free one")
     serve.add_argument("--model", action="append", default=[], metavar="NAME=PATH", help="a base model to serve")
     serve.add_argument("--threads", type=int, default=1)
-    serve.add_argument("--with-parent", action="store_true", help="end when the process that started this does")
+    serve.add_argument("--with-parent", type=int, metavar="PID", help="end when this process, which started it, does")
     tiny = commands.add_parser("tiny", help="make a base model for rehearsals")
     tiny.add_argument("--out", type=Path, required=True, metavar="DIR")
     tiny.add_argument("--like", type=Path, metavar="FILE", help="a training file whose words it shall know")
     tiny.add_argument("--context", type=int, default=1024, help="tokens that fit")
     given = parser.parse_args(arguments)
+    if getattr(given, "with_parent", None) is not None:
+        # Before anything that takes time: a parent may be gone before torch is loaded.
+        follow(given.with_parent)
     if missing := missing_libraries():
         sys.stderr.write(f"{missing}\n")
         return 78

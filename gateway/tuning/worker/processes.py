@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ _INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "VIRTUAL_ENV", "PYTHON", "XDG_"),
     *("CUDA", "NVIDIA", "NCCL", "HIP", "ROCR", "ROCM", "OMP_", "MKL_", "TORCH", "HF_HOME"),
 )
+PARENT_SECONDS = 0.2
 
 
 class Process(Value, frozen=True):
@@ -67,6 +70,20 @@ def end_process(pid: int, sign: signal.Signals) -> None:
     """Sends a signal; to one that has gone meanwhile nothing."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sign)
+
+
+def follow(parent: int) -> None:
+    """Has this process end when the one that started it does, also when that is gone already.
+
+    parent: told by whoever starts it: an orphan that asks for its parent's id is given that of a stranger.
+    """
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(0)
 
 
 def _add_own_package(environment: dict[str, str]) -> None:

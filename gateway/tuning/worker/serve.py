@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -28,7 +29,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MOST_BYTES = 16 * 1024 * 1024
-GRACE_SECONDS = 3
+# For answers under way; after END_SECONDS a model that still works is not waited for.
+GRACE_SECONDS, END_SECONDS = 1, 1.5
 
 
 class _Adapter(msgspec.Struct):
@@ -220,6 +222,16 @@ async def _reply(send: Send, payload: object, status: int = 200) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+class _Ending(uvicorn.Server):
+    """A server that is gone soon after it was told to: a thread of torch hears no signal, and holds the process."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        last = threading.Timer(END_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
+        super().handle_exit(sig, frame)
+
+
 def serve(given: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; says on its first line of output where."""
     bases = {}
@@ -230,8 +242,6 @@ def serve(given: argparse.Namespace) -> int:
             return 78
         bases[name] = path
     given.root.mkdir(parents=True, exist_ok=True)
-    if given.with_parent:
-        threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     served = Served(given.root.resolve(), bases, settle_torch(given.threads))
     with socket.create_server((given.host, given.port), backlog=512) as listener:
         sys.stdout.write(f"serving on http://{given.host}:{listener.getsockname()[1]}/v1\n")
@@ -244,13 +254,7 @@ def serve(given: argparse.Namespace) -> int:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            _Ending(config).run(sockets=[listener])
         except KeyboardInterrupt:
             return 0  # uvicorn raises it again after a clean end
     return 0
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(0)
