@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import ClassVar
 
 import pytest
 
 from gateway.core.clock import Clock
 from gateway.core.errors import BudgetExceeded, NotFound
 from gateway.db.engine import Database
-from gateway.tuning.contract import Happened, Plan, Progress, Source
+from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer
 from gateway.tuning.jobs.asked import MethodAsked, MethodOptions, NewJob, Owner, asked_of, first_events, job_of
 from gateway.tuning.jobs.engine import Booked, Checked, Engine
 from gateway.tuning.jobs.store import Inside, TuningJobs
@@ -26,7 +27,7 @@ class Around:
     Estimates are tokens, and all jobs share a budget of 300 of them.
     """
 
-    kind = "here"
+    kind: ClassVar[str] = "here"
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -35,7 +36,7 @@ class Around:
         self.progress = Progress("running")
         self.lost: frozenset[str] = frozenset()
 
-    def trainer(self, name: str) -> "Around":
+    def trainer(self, name: str) -> Trainer:
         del name
         return self
 
@@ -71,6 +72,7 @@ class Around:
 
     def tell(self, job: TuningJob) -> Inside | None:
         del job
+        return None
 
     async def made(self, job: TuningJob) -> None:
         raise AssertionError(job)
