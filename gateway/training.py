@@ -1,6 +1,6 @@
 """Fine-tuning in one process: trainers as the policy names them, files, money and messages around the jobs' engine."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from gateway.ledger.entry import Ledger
 from gateway.ledger.jobs.booking import book_job
 from gateway.ledger.jobs.reading import Told, training_event, training_rates
 from gateway.ledger.jobs.store import Job
+from gateway.ledger.leases.meters import Meter
 from gateway.ledger.webhooks.store import WebhookStore
 from gateway.policy.load import Rulebook
 from gateway.policy.tuning_file import ANYBODY, HostedTrainerEntry, LocalTrainerEntry, TrainerEntry
@@ -146,13 +147,30 @@ class Training:
     async def check(self, job: TuningJob, training: Source, validation: Source | None) -> Checked:
         """See Around."""
         entry = trainers_of(self.rulebook()).get(job.trainer)
-        checked = await self._check(job, entry, training, validation)
+        return await self._check(job, entry, training, validation)
+
+    def admit_job(self, job: TuningJob, others: Sequence[TuningJob]) -> None:
+        """See Around. Others count in the budgets that they share with the job."""
+        own = self._estimate(job)
+        meters = self._meters(job)
+        if not own or not any(meter.rule.is_hard for meter in meters):
+            return
+        held = [(self._meters(other), self._estimate(other)) for other in others]
+        for meter in meters:
+            together = own + sum(nano_usd for shared, nano_usd in held if meter in shared)
+            if meter.is_known and meter.is_over(together):
+                raise meter.exceeded()
+
+    def _estimate(self, job: TuningJob) -> int:
         rates = training_rates(self._ledger.prices, job.model, job.created_at)
-        if rates is not None and checked.tokens is not None:
-            owner = Principal(job.team, job.key_id, "", organisation=job.organisation)
-            pairs = msgspec.json.decode(job.metadata, type=dict[str, str])
-            self.admit(owner, pairs, training_cost(rates, checked.tokens) or 0)
-        return checked
+        if rates is None or job.estimated_tokens is None:
+            return 0
+        return training_cost(rates, job.estimated_tokens) or 0
+
+    def _meters(self, job: TuningJob) -> tuple[Meter, ...]:
+        owner = Principal(job.team, job.key_id, "", organisation=job.organisation)
+        pairs = msgspec.json.decode(job.metadata, type=dict[str, str])
+        return self._ledger.budgets.meters(owner, tuple(sorted(pairs.items())), self._ledger.clock.wall())
 
     async def publish(self, job: TuningJob, tuned_model: str) -> None:
         """See Around. What our own worker serves is in its folder already; vLLM is told."""
@@ -190,9 +208,12 @@ class Training:
         """See Around."""
         filename = f"{job.id}-{name.rpartition('/')[2]}"[-255:]
         known = await self._files.named(job.team, RESULTS, filename)
-        if known is not None:
-            return known.id
-        return (await self._files.add(job.team, filename, RESULTS, content)).id
+        kept = known or await self._files.add(job.team, filename, RESULTS, content)
+        entry = trainers_of(self.rulebook()).get(job.trainer)
+        if isinstance(entry, HostedTrainerEntry):
+            # There it lies beside the files of all teams.
+            await self._files.copied(kept.id, job.team, entry.upstream, name)
+        return kept.id
 
     def book(self, job: TuningJob, progress: Progress, at: float) -> Booked:
         """See Around."""

@@ -155,12 +155,13 @@ class Remote:
         """Its files as they are there, byte for byte, under ids of ours."""
         tally = Tally()
         if told.output_file_id is not None:
+            # Before it is fetched: from when on it is there, other teams must not get at it.
+            await self._around.same_there(batch, batch.output_id, told.output_file_id)
             await self._finishing.write(batch, self._output(upstream, told.output_file_id, tally), is_error=False)
-            await self._around.same_there(batch.output_id, batch.upstream, told.output_file_id)
         if told.error_file_id is not None:
+            await self._around.same_there(batch, batch.error_id, told.error_file_id)
             chunks = fetch(upstream, f"/files/{quote(told.error_file_id, safe='')}/content")
             await self._finishing.write(batch, chunks, is_error=True)
-            await self._around.same_there(batch.error_id, batch.upstream, told.error_file_id)
         faults = [] if told.errors is None else told.errors.data
         if faults:
             errors = msgspec.json.encode(faults).decode()

@@ -38,6 +38,13 @@ class BatchStore:
             row = (await session.execute(select(*_BATCH).where(_BATCHES.c.id == identity))).first()
         return None if row is None else Batch(*row)
 
+    async def run_at_provider(self, upstream_id: str) -> Batch | None:
+        """The batch of any team that a provider runs under that id, or None."""
+        query = select(*_BATCH).where(_BATCHES.c.upstream_id == upstream_id).limit(1)
+        async with self._database.session() as session:
+            row = (await session.execute(query)).first()
+        return None if row is None else Batch(*row)
+
     async def page(self, team: str, asked: PageAsked) -> Page[Batch]:
         """A page of the team's batches. Raises InvalidRequest (400) for an unknown cursor."""
         mine = _BATCHES.c.team == team

@@ -1,6 +1,6 @@
 """Batches as values, and what running one needs of the gateway around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal, Protocol, get_args
 
 from gateway.core.answered import Ask
@@ -102,6 +102,10 @@ class Files(Protocol):
         """A file, or None."""
         ...
 
+    async def of_others(self, upstream_ids: Sequence[str], team: str) -> list[str]:
+        """Those of some files of upstreams that are known here, and not as this team's."""
+        ...
+
     def parts(self, identity: str) -> AsyncIterator[bytes]:
         """A file's bytes in order; they may end early when it is deleted meanwhile."""
         ...
@@ -139,8 +143,8 @@ class Around(Protocol):
         """The file's id at the upstream. Raises BatchRefused, and UpstreamFailed (502) when it cannot be asked."""
         ...
 
-    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
-        """Notes that a file of ours is the upstream's own: its list is not told of beside ours."""
+    async def same_there(self, batch: Batch, file_id: str, upstream_id: str) -> None:
+        """Notes that a file of the batch is its upstream's: no other team gets at it there, no list has it twice."""
         ...
 
     async def book_later(self, batch: Batch, upstream_id: str) -> None:

@@ -17,7 +17,7 @@ from gateway.core.settings import environment
 from gateway.db.engine import Database
 
 # The newest revision under migrations/versions; a test compares the two.
-HEAD = "0011"
+HEAD = "0012"
 IN_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 # How long a migrator waits for another one that is at work.
 WAIT_SECONDS = 60.0

@@ -45,7 +45,7 @@ class Copies:
             raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to a file.")
         if status >= 300:
             raise CopyRefused(told.error.message if told.error is not None else f"It answered {status}.")
-        await self._files.copied(file.id, upstream.name, told.id)
+        await self._files.copied(file.id, file.team, upstream.name, told.id)
         return told.id
 
 

@@ -1,10 +1,10 @@
 """Uploaded files in the database, each team's own."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select
 
 from gateway.core.errors import NotFound
 from gateway.core.ids import new_id
@@ -17,6 +17,8 @@ from gateway.files.tables import FileCopyRow, FilePartRow, FileRow
 PART_BYTES = 1024 * 1024
 # How ids of files begin that are kept here: a provider's look otherwise.
 OUR_IDS = "file-sw"
+# Ids in one query.
+MOST_ASKED = 500
 
 _FILES: Table = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 _PARTS: Table = FilePartRow.__table__  # type: ignore[attr-defined]  # the same
@@ -45,7 +47,7 @@ class FileStore:
                 await session.execute(insert(_PARTS), part)
             await session.execute(insert(_FILES), {name: getattr(file, name) for name in file.__struct_fields__})
             if lies_at is not None:
-                row = {"file_id": file.id, "upstream": lies_at[0], "upstream_id": lies_at[1]}
+                row = {"file_id": file.id, "upstream": lies_at[0], "upstream_id": lies_at[1], "team": file.team}
                 await session.execute(insert(_COPIES), row)
 
     async def kept_of(self, upstream: str, upstream_id: str) -> StoredFile | None:
@@ -141,14 +143,25 @@ class FileStore:
         async with self._database.session() as session:
             return {row[0]: row[1] for row in await session.execute(query)}
 
-    async def copied(self, identity: str, upstream: str, upstream_id: str | None) -> None:
-        """Remembers where the file lies at an upstream; None forgets it."""
+    async def copied(self, identity: str, team: str, upstream: str, upstream_id: str) -> None:
+        """Remembers where a file of a team lies at an upstream; it need not be here yet."""
         here = (_COPIES.c.file_id == identity, _COPIES.c.upstream == upstream)
+        row = {"file_id": identity, "upstream": upstream, "upstream_id": upstream_id, "team": team}
         async with self._database.session() as session:
             await session.execute(delete(_COPIES).where(*here))
-            if upstream_id is not None:
-                row = {"file_id": identity, "upstream": upstream, "upstream_id": upstream_id}
-                await session.execute(insert(_COPIES), row)
+            await session.execute(insert(_COPIES), row)
+
+    async def of_others(self, upstream_ids: Sequence[str], team: str) -> list[str]:
+        """Those of some files of upstreams that are known here, and not as this team's. One of nobody is closed."""
+        owner = func.coalesce(_COPIES.c.team, _FILES.c.team)
+        known = select(_COPIES.c.upstream_id, owner).outerjoin(_FILES, _FILES.c.id == _COPIES.c.file_id)
+        owners: dict[str, set[str | None]] = {}
+        async with self._database.session() as session:
+            for start in range(0, len(upstream_ids), MOST_ASKED):
+                some = upstream_ids[start : start + MOST_ASKED]
+                for identity, whose in await session.execute(known.where(_COPIES.c.upstream_id.in_(some))):
+                    owners.setdefault(identity, set()).add(whose)
+        return [identity for identity, teams in owners.items() if team not in teams]
 
     async def ours_at(self, upstream: str, upstream_ids: tuple[str, ...]) -> frozenset[str]:
         """Those of an upstream's files that are copies of ours."""

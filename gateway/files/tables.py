@@ -30,14 +30,21 @@ class FilePartRow(SQLModel, table=True):
 
 
 class FileCopyRow(SQLModel, table=True):
-    """Where a file of ours lies at an upstream too, for a job or a batch there."""
+    """Where a file of ours lies at an upstream too, for a job or a batch there.
+
+    team: whose it is, also when the file here was deleted; NULL of a row that an older version wrote.
+    """
 
     __tablename__ = "file_copies"
-    __table_args__ = (Index("file_copies_at", "upstream", "upstream_id"),)
+    __table_args__ = (
+        Index("file_copies_at", "upstream", "upstream_id"),
+        Index("file_copies_there", "upstream_id"),
+    )
 
     file_id: str = Field(primary_key=True)
     upstream: str = Field(primary_key=True)
     upstream_id: str
+    team: str | None = None
 
 
 class UploadRow(SQLModel, table=True):

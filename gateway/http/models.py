@@ -66,13 +66,13 @@ class Models:
             *known,
             *(model for model in foreign if model.get("id") not in {own["id"] for own in known}),
         ]
-        listed = [model for model in listed if names_model(principal, str(model.get("id", "")))]
+        listed = [model for model in listed if _open(catalogue, principal, str(model.get("id", "")))]
         body: object
         if not name:
             body = {"object": "list", "data": listed}
         else:
             found = next((model for model in listed if model.get("id") == name), None)
-            body = found or (version_of(catalogue, name) if names_model(principal, name) else None)
+            body = found or (version_of(catalogue, name) if _open(catalogue, principal, name) else None)
             if body is None:
                 message = f"The model {name!r} does not exist or you do not have access to it."
                 raise ModelNotFound(message, param="model")
@@ -138,6 +138,11 @@ def own_models(catalogue: Catalogue, principal: Principal) -> list[dict[str, Any
         if collection == target or collection in permitted:
             models.append(Model(alias, "model", created, "switchyard"))
     return [msgspec.to_builtins(model) for model in models]
+
+
+def _open(catalogue: Catalogue, principal: Principal, name: str) -> bool:
+    """Whether a name may be told of: an upstream's list has what was trained for other teams too."""
+    return names_model(principal, name) and not catalogue.is_closed(name, principal.team)
 
 
 def shutdowns_of(listed: list[dict[str, Any]]) -> dict[str, str]:

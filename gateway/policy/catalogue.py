@@ -157,6 +157,13 @@ class Catalogue:
         """When a version of a line that is known is shut down."""
         return self._ends.get((line, number))
 
+    def is_closed(self, name: str, team: str) -> bool:
+        """Whether a name stands for a line, a version or a model that is here and that this team may not call."""
+        name = self.meant(name)
+        found = self.line_of(name)
+        entry = found[1] if found is not None else self.models.models.get(name)
+        return entry is not None and not open_to(entry.teams, team)
+
     def knows_model(self, name: str) -> bool:
         """Whether a rule may name this model: it, a line, or `*` is in models.yaml. `auto` is no model."""
         if name in {AUTO, ANY, ""}:

@@ -84,8 +84,8 @@ class Place:
     def fits(self, batch: Batch, most_nano_usd: int | None) -> bool:
         raise AssertionError((batch, most_nano_usd))
 
-    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
-        raise AssertionError((file_id, upstream, upstream_id))
+    async def same_there(self, batch: Batch, file_id: str, upstream_id: str) -> None:
+        raise AssertionError((batch, file_id, upstream_id))
 
     def upstream(self, name: str) -> Upstream:
         raise UpstreamFailed(f"{name} is not here.")

@@ -47,3 +47,14 @@ async def test_a_file_is_kept_under_its_own_id_with_where_it_lies(database: Data
     assert await files.kept_of("other", "file-theirs") is None
     assert await files.content(file) == content
     assert await files.copies("file-theirs") == {"main": "file-theirs"}
+
+
+async def test_a_file_at_a_provider_is_its_teams_also_when_the_one_here_was_deleted(database: Database) -> None:
+    files = FileStore(database)
+    file = await files.add("support", "t.jsonl", "fine-tune", b"{}")
+    await files.copied(file.id, "support", "main", "file-there")
+    for _ in range(2):
+        assert await files.of_others(("file-there", "file-unknown"), "strangers") == ["file-there"]
+        assert await files.of_others(("file-there",), "support") == []
+        assert await files.ours_at("main", ("file-there", "file-unknown")) == {"file-there"}
+        await files.remove(file.id)

@@ -88,7 +88,9 @@ class Batches:
     async def _of_batch(self, identity: str, below: list[str], inbound: Inbound, principal: Principal) -> Json | None:
         batch = await self._store.find(identity)
         if batch is None and not identity.startswith(OUR_IDS):
-            return None
+            there = await self._store.run_at_provider(identity)
+            if there is None or there.team == principal.team:
+                return None
         if batch is None or batch.team != principal.team:
             raise NotFound(f"No batch found with id {identity!r}.", param="batch_id")
         match (inbound.method, *below):
@@ -107,7 +109,9 @@ class Batches:
         body = body_of(inbound, _new)
         file = await self._files.find(body.input_file_id)
         if file is None and not body.input_file_id.startswith(FILE_IDS):
-            # A provider's own file: the batch is then its own too.
+            # A provider's own file: the batch is then its own too, unless it is here whose file it is.
+            if await self._files.of_others((body.input_file_id,), principal.team):
+                raise InvalidRequest(f"No such File object: {body.input_file_id}", param="input_file_id")
             return None
         metadata = metadata_of(body.metadata)
         _require_known(body)

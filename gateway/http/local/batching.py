@@ -76,9 +76,9 @@ class Batching:
         except CopyRefused as refusal:
             raise BatchRefused(f"Upstream {upstream!r} refused the file: {refusal}") from None
 
-    async def same_there(self, file_id: str, upstream: str, upstream_id: str) -> None:
+    async def same_there(self, batch: Batch, file_id: str, upstream_id: str) -> None:
         """See Around."""
-        await self.files.copied(file_id, upstream, upstream_id)
+        await self.files.copied(file_id, batch.team, batch.upstream, upstream_id)
 
     async def book_later(self, batch: Batch, upstream_id: str) -> None:
         """See Around. The rows are those of any batch that runs at a provider: by its id there."""

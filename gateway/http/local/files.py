@@ -1,12 +1,13 @@
 """/v1/files: what a team has uploaded for its documents."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from gateway.core.call import Inbound, Principal
-from gateway.core.errors import InvalidRequest, NotFound
-from gateway.core.page import Page
+from gateway.core.errors import InvalidRequest, NotFound, UpstreamFailed
+from gateway.core.page import Page, PageAsked
 from gateway.core.stored_file import StoredFile
 from gateway.files.store import OUR_IDS, FileStore
 from gateway.http.local.foreign import ForeignFiles
@@ -56,7 +57,7 @@ class Files:
         return file_object(stored)
 
     async def page(self, inbound: Inbound, principal: Principal) -> Json | None:
-        """A page of the team's files; None for what is kept upstream alone: some purposes, and what follows its files.
+        """A page of the team's files, or of a provider's; None for keys that may not be passed on to it.
 
         Without a purpose ours come first and the provider's after them, for keys that may be passed on.
         """
@@ -65,26 +66,46 @@ class Files:
         asked = page_asked(query, most=MOST_FILES, otherwise=MOST_FILES)
         passes_on = not principal.allowed_paths or PASSED_ON in principal.allowed_paths
         if purpose is not None and purpose not in OURS | WRITTEN:
-            return None
+            return await self._foreign_page(asked, purpose) if passes_on else None
         # One that was imported is here under the id that it had there.
         is_theirs = asked.after is not None and not asked.after.startswith(OUR_IDS)
         if purpose is None and passes_on and is_theirs and await self.store.find(str(asked.after)) is None:
-            return None
+            return await self._foreign_page(asked)
         page = await self.store.page(principal.team, asked, purpose)
         items = [file_object(file) for file in page.items]
         if purpose is None and passes_on and not page.has_more and asked.before is None:
             room = asked.limit - len(items)
-            foreign, more = await self._foreign.page(msgspec.structs.replace(asked, limit=max(1, room), after=None))
+            first = msgspec.structs.replace(asked, limit=max(1, room), after=None)
+            # Many servers that speak OpenAI keep no files; a list of ours is not to fail for that.
+            foreign: list[Json] = []
+            more = False
+            with contextlib.suppress(UpstreamFailed):
+                foreign, more = await self._foreign.page(first)
             items += foreign[:room]
             page = Page((), has_more=more or len(foreign) > room)
         return listed(page, items)
 
+    async def _foreign_page(self, asked: PageAsked, purpose: str | None = None) -> Json:
+        """Not passed on: the provider's list has copies and results of every team."""
+        foreign, more = await self._foreign.page(asked, purpose)
+        return listed(Page((), has_more=more), foreign)
+
     async def find(self, identity: str, principal: Principal) -> StoredFile | None:
-        """The team's file; None for one that is not known here. Raises NotFound (404) for another team's."""
+        """The team's file; None for one that is not known here. Raises NotFound (404) for another team's.
+
+        By the id that it has at a provider, too.
+        """
         file = await self.store.find(identity)
+        if file is None and not identity.startswith(OUR_IDS):
+            await self.require_open((identity,), principal)
         if file is not None and file.team != principal.team:
             raise no_file(identity)
         return file
+
+    async def require_open(self, ids: Sequence[str], principal: Principal) -> None:
+        """Raises NotFound (404) when one of these files of providers is here known as another team's."""
+        for closed in await self.store.of_others(ids, principal.team):
+            raise no_file(closed)
 
     async def contents(self, ids: tuple[str, ...], principal: Principal) -> dict[str, tuple[str, bytes]]:
         """Names and bytes of those of the files that are known here. Raises NotFound (404) for another team's."""

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import Conflict, InvalidRequest, NotFound, NotPermitted, RouteNotFound
+from gateway.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, NotPermitted, RouteNotFound
 from gateway.core.page import Page, PageAsked
 from gateway.files.store import FileStore
 from gateway.http.local.reading import body_of, metadata_of, page_asked, query_of
@@ -73,9 +73,15 @@ class FineTuning:
         asked, metadata = asked_of(body), metadata_of(body.metadata)
         if not names_model(principal, body.model):
             raise NotPermitted(f"The model {body.model!r} is not permitted for this key.", param="model")
-        name, entry = trainer_for(self._training.rulebook(), body.model, principal.team)
+        rulebook = self._training.rulebook()
+        if rulebook.policy.catalogue.is_closed(body.model, principal.team):
+            raise ModelNotFound(
+                f"The model {body.model!r} does not exist or you do not have access to it.", param="model"
+            )
+        name, entry = trainer_for(rulebook, body.model, principal.team)
         if await self._files.find(body.training_file) is None and not body.training_file.startswith("file-sw"):
-            return self._foreign(entry.kind, body)
+            await self._require_foreign(entry.kind, body, principal)
+            return None
         for param in ("training_file", "validation_file"):
             await self._require_file(getattr(body, param), param, principal)
         if body.validation_file == body.training_file:
@@ -91,9 +97,12 @@ class FineTuning:
         await self._jobs.add(job, first_events(job))
         return job_object(job)
 
-    @staticmethod
-    def _foreign(kind: str, body: NewJob) -> None:
+    async def _require_foreign(self, kind: str, body: NewJob, principal: Principal) -> None:
         """A provider's own file: the job is then its own too, when the provider trains."""
+        ids = (body.training_file, *([body.validation_file] if body.validation_file else []))
+        for closed in await self._files.of_others(ids, principal.team):
+            param = "training_file" if closed == body.training_file else "validation_file"
+            raise InvalidRequest(f"No such File object: {closed}", param=param)
         if kind in {"local", "ray"}:
             raise InvalidRequest(
                 f"No such File object: {body.training_file}. The trainer for {body.model!r} takes files kept here.",
@@ -120,7 +129,10 @@ class FineTuning:
     async def _of_job(self, identity: str, below: list[str], inbound: Inbound, principal: Principal) -> Json | None:
         job = await self._jobs.find(identity)
         if job is None and not identity.startswith(OUR_IDS):
-            return None
+            # By its provider's id a job that was begun there for another team is no more to be had than by ours.
+            there = await self._jobs.begun_as(identity)
+            if there is None or there.team == principal.team:
+                return None
         if job is None or job.team != principal.team:
             message = f"Could not find fine tune: {identity}"
             raise NotFound(message, param="fine_tuning_job_id")

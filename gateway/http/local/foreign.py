@@ -16,6 +16,8 @@ from gateway.upstream.upstreams import Upstreams
 
 LONGEST_LIST = 16 * 1024 * 1024
 ANSWER_SECONDS = 5.0
+# Of the provider's own, looked through for one page of what is not known here.
+MOST_PAGES = 20
 
 
 class _Listed(msgspec.Struct):
@@ -34,22 +36,36 @@ class ForeignFiles:
         self._upstreams = upstreams
         self._files = files
 
-    async def page(self, asked: PageAsked) -> tuple[list[Json], bool]:
-        """The first files of the provider's list and whether it has more; none of one that keeps none."""
+    async def page(self, asked: PageAsked, purpose: str | None = None) -> tuple[list[Json], bool]:
+        """A part of the provider's list without what is known here, and whether it has more.
+
+        Copies of files of ours, made for jobs there, and what came of jobs and batches are listed under the ids that
+        they have here. Raises UpstreamFailed (502) for a provider that gives no list.
+        """
         name = self._default_upstream()
-        target = "/files?" + urlencode({"limit": asked.limit, "order": asked.order})
+        rest: list[Json] = []
+        after, more = asked.after, True
+        for _ in range(MOST_PAGES):
+            found = await self._read(name, asked, after, purpose)
+            ours = await self._files.ours_at(name, tuple(str(file.get("id")) for file in found.data))
+            rest += [file for file in found.data if file.get("id") not in ours]
+            more = found.has_more and bool(found.data)
+            # A page of which all is known here must not look like the end.
+            if not more or len(rest) >= asked.limit:
+                break
+            after = str(found.data[-1].get("id"))
+        return rest[: asked.limit], more or len(rest) > asked.limit
+
+    async def _read(self, name: str, asked: PageAsked, after: str | None, purpose: str | None) -> _Listed:
+        pairs = {"limit": str(asked.limit), "order": asked.order, "after": after, "purpose": purpose}
+        target = "/files?" + urlencode({key: value for key, value in pairs.items() if value is not None})
         body = b""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 async for part in fetch(self._upstreams.named(name), target):
                     body += part
                     if len(body) > LONGEST_LIST:
-                        return [], False
-            found = _listed.decode(body)
-        except (UpstreamFailed, TimeoutError, msgspec.DecodeError, RecursionError):
-            # Many servers that speak OpenAI keep no files; a list of ours is not to fail for that.
-            return [], False
-        # Copies of files of ours, made for jobs there, are listed under the ids that they have here.
-        ours = await self._files.ours_at(name, tuple(str(file.get("id")) for file in found.data))
-        rest = [file for file in found.data if file.get("id") not in ours]
-        return rest[: asked.limit], found.has_more or len(rest) > asked.limit
+                        raise UpstreamFailed(f"Upstream {name!r} answered with too long a list of files.")
+            return _listed.decode(body)
+        except (TimeoutError, msgspec.DecodeError, RecursionError):
+            raise UpstreamFailed(f"Upstream {name!r} gave no list of files.") from None

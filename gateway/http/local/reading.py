@@ -17,6 +17,7 @@ MOST_PAIRS = 16
 MOST_KEY_CHARACTERS = 64
 MOST_VALUE_CHARACTERS = 512
 MOST_FORM_FIELDS = 16
+MOST_ID_CHARACTERS = 200
 _anything = msgspec.json.Decoder()
 ORDERS: dict[str, Order] = {"asc": "asc", "desc": "desc"}
 
@@ -90,6 +91,24 @@ def metadata_of(written: Mapping[str, Any] | None) -> dict[str, str]:
         _fits(key, value, "metadata")
         found[key] = value
     return found
+
+
+def texts_in(body: bytes) -> tuple[str, ...]:
+    """Every short text of a JSON body that may be an id, however deep it stands; none of a body that is no JSON."""
+    try:
+        waiting: list[Any] = [_anything.decode(body or b"{}")]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    found: dict[str, None] = {}
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and len(one) <= MOST_ID_CHARACTERS and one.isascii() and one.isprintable():
+            found[one] = None
+    return tuple(found)
 
 
 def _pairs(written: Mapping[str, Any] | None, param: str) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from gateway.core.stored_file import StoredFile
 from gateway.db.away import told_when_away
 from gateway.http.local.files import Files, no_file
 from gateway.http.local.fine_tuning import FineTuning, require_tuning
+from gateway.http.local.reading import texts_in
 from gateway.http.local.replies import Json, file_object, store_object
 from gateway.http.local.search import Search
 from gateway.http.local.store_files import FilesInside
@@ -162,6 +163,8 @@ class Local:
         # Counting looks at every file of a store; only what tells of the store itself needs that.
         store = await self._stores.find(rest[0], principal, counted=len(rest) == 1)
         if store is None:
+            # A provider's: what is put into it must not be another team's there.
+            await self._files.require_open(texts_in(inbound.body), principal)
             return None
         match (inbound.method, *rest[1:]):
             case ("GET", *_):

@@ -10,13 +10,22 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.core.clock import Clock
-from gateway.core.errors import BudgetExceeded, NotSupported, UpstreamFailed, UpstreamTimeout
+from gateway.core.errors import (
+    BudgetExceeded,
+    GatewayError,
+    NotFound,
+    NotSupported,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from gateway.core.values import Value
+from gateway.db.away import told_when_away
 from gateway.tuning.contract import Happened, Progress, Source, Trainer, TrainerRefused
 from gateway.tuning.jobs.store import Inside, Lost, Model, TuningJobs
 from gateway.tuning.jobs.values import ENDED, JobEvent, State, TuningJob, Wanted, parameters_text
@@ -68,6 +77,13 @@ class Around(Protocol):
         """Looks whether the files can be trained on, and what that would come to."""
         ...
 
+    def admit_job(self, job: TuningJob, others: Sequence[TuningJob]) -> None:
+        """Raises BudgetExceeded (429) when a hard budget has no room for the job beside others that are not booked.
+
+        Each has its estimate in it.
+        """
+        ...
+
     async def publish(self, job: TuningJob, tuned_model: str) -> None:
         """Has what came of the job served. Raises UpstreamFailed where that must be tried again."""
         ...
@@ -96,26 +112,53 @@ class Engine:
         self._store = store
         self._around = around
         self._clock = clock
+        self._woken = asyncio.Event()
+        self._working: dict[asyncio.Task[None], TuningJob] = {}
 
     async def run(self) -> None:
-        """Looks after jobs, for ever. Raises the database's error when it is away."""
-        while True:
-            if not await self.look():
-                await asyncio.sleep(LOOK_SECONDS)
+        """Looks after jobs, for ever: a step of one that takes long holds up no other.
 
-    async def look(self) -> int:
-        """One step of each job that is due; gives how many there were."""
-        jobs = await self._store.claim(self._clock.wall(), HOLD_SECONDS, AT_ONCE)
-        if not jobs:
-            return 0
-        steps = asyncio.gather(*(self._step(job) for job in jobs))
+        Raises the database's error when it is away.
+        """
+        keeping = asyncio.create_task(self._keep())
         try:
-            while not (await asyncio.wait((steps,), timeout=HOLD_SECONDS / 3))[0]:
-                await self._store.hold(jobs, self._clock.wall() + HOLD_SECONDS)
-            await steps
+            while True:
+                self._woken.clear()
+                room = AT_ONCE - len(self._working)
+                claimed = await self._store.claim(self._clock.wall(), HOLD_SECONDS, room) if room > 0 else []
+                for job in claimed:
+                    self._take_up(job)
+                # Not `wait_for`: in Python 3.11 it may swallow being cancelled at the moment when it is woken.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._woken.wait()
         finally:
-            steps.cancel()
-        return len(jobs)
+            ending = [keeping, *self._working]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            self._working.clear()
+
+    def _take_up(self, job: TuningJob) -> None:
+        task = asyncio.create_task(self._step(job), name="tuning-job")
+        self._working[task] = job
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._working.pop(done, None)
+            if not done.cancelled() and done.exception() is not None:
+                # Its hold ends by itself; then it is taken up again.
+                log.error("job_step_failed", exc_info=done.exception(), extra={"fields": {"job": job.id}})
+            self._woken.set()
+
+        task.add_done_callback(ended)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(HOLD_SECONDS / 3)
+            working = list(self._working.values())
+            if working:
+                with contextlib.suppress(GatewayError), told_when_away("jobs"):
+                    await self._store.hold(working, self._clock.wall() + HOLD_SECONDS)
 
     async def _step(self, job: TuningJob) -> None:
         try:
@@ -174,7 +217,9 @@ class Engine:
             "dataset_hash": checked.dataset_hash,
             **self._soon(),
         }
-        await self._store.step(job, values, events)
+        estimated = msgspec.structs.replace(job, estimated_tokens=checked.tokens)
+        admitted = self._store.beside_others(job, lambda others: self._around.admit_job(estimated, others))
+        await self._store.step(job, values, events, inside=admitted)
 
     async def _begin(self, job: TuningJob, trainer: Trainer) -> None:
         if job.wanted == "cancel":
@@ -231,18 +276,29 @@ class Engine:
 
     async def _finish(self, job: TuningJob, trainer: Trainer, progress: Progress, events: list[JobEvent]) -> None:
         """The end as its trainer tells it: results are kept first, then it is booked, then told."""
-        kept = []
+        kept, missing = [], []
         for name in progress.results:
-            content = await trainer.result(str(job.reference), name)
+            try:
+                content = await trainer.result(str(job.reference), name)
+            except NotFound as fault:
+                # What the trainer has lost it has lost: the model is there all the same.
+                log.warning("result_missing", extra={"fields": {"job": job.id, "file": name}})
+                missing.append(f"A result file is missing: {fault.message}")
+                continue
             kept.append(await self._around.keep(job, name, content))
         if progress.tuned_model is not None:
             await self._callable(job, progress, progress.tuned_model)
         ended: State = progress.status
         job = await self._store.step(job, {"results": msgspec.json.encode(kept).decode()})
-        await self._end(job, ended, progress, events)
+        await self._end(job, ended, progress, events, missing)
 
     async def _end(
-        self, job: TuningJob, state: State, progress: Progress, events: list[JobEvent] | None = None
+        self,
+        job: TuningJob,
+        state: State,
+        progress: Progress,
+        events: list[JobEvent] | None = None,
+        missing: Sequence[str] = (),
     ) -> None:
         told = list(events or ())
         seen = job.seen + (len(told) if job.reference is not None else 0)
@@ -255,6 +311,7 @@ class Engine:
         told = [msgspec.structs.replace(event, number=job.events + place) for place, event in enumerate(told)]
         if progress.error is not None and not told:
             told.append(self._event(job, 0, progress.error[1], "error"))
+        told += [self._event(job, place, text, "warn") for place, text in enumerate(missing, len(told))]
         values: dict[str, Any] = {
             "state": state,
             "wanted": "",

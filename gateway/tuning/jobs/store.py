@@ -23,6 +23,8 @@ _POINTS: Table = CheckpointRow.__table__  # type: ignore[attr-defined]  # the sa
 _MODELS: Table = TunedModelRow.__table__  # type: ignore[attr-defined]  # the same
 # Jobs that are looked through at once for those with some metadata.
 LOOKED_THROUGH = 200
+# PostgreSQL's lock for those that look at estimates of others; any number that nobody else takes.
+ONE_LOOKS = 7_301_612
 
 Inside = Callable[[AsyncSession], Awaitable[None]]
 
@@ -59,6 +61,13 @@ class TuningJobs:
         """A job of any team, or None."""
         async with self._database.session() as session:
             row = (await session.execute(select(*_JOBS.columns).where(_JOBS.c.id == identity))).first()
+        return None if row is None else TuningJob(*row)
+
+    async def begun_as(self, reference: str) -> TuningJob | None:
+        """The job of any team that its trainer knows by that reference, or None."""
+        query = select(*_JOBS.columns).where(_JOBS.c.reference == reference).limit(1)
+        async with self._database.session() as session:
+            row = (await session.execute(query)).first()
         return None if row is None else TuningJob(*row)
 
     async def page(
@@ -126,10 +135,11 @@ class TuningJobs:
             return [TuningJob(*row) for row in await session.execute(claimed)]
 
     async def hold(self, jobs: Sequence[TuningJob], until: float) -> None:
-        """Keeps claimed jobs for longer."""
+        """Keeps claimed jobs for longer; one whose step has just ended is let go, and stays so."""
         async with self._database.session() as session:
             for job in jobs:
-                await session.execute(update(_JOBS).where(_mine(job)).values(held_until=until))
+                is_held = _mine(job) & _JOBS.c.held_until.is_not(None)
+                await session.execute(update(_JOBS).where(is_held).values(held_until=until))
 
     async def step(
         self,
@@ -167,6 +177,23 @@ class TuningJobs:
             if inside is not None:
                 await inside(session)
         return TuningJob(*row)
+
+    def beside_others(self, job: TuningJob, look: Callable[[list[TuningJob]], None]) -> Inside:
+        """Has a step look at all other jobs that are not booked and whose estimate is known: one step at a time does.
+
+        What `look` raises undoes the step.
+        """
+
+        async def inside(session: AsyncSession) -> None:
+            if self._database.dialect == "postgresql":
+                # SQLite has one writer anyway, and this step has written by now.
+                await session.execute(select(func.pg_advisory_xact_lock(ONE_LOOKS)))
+            rows = _JOBS.c
+            others = rows.due_at.is_not(None) & rows.estimated_tokens.is_not(None) & (rows.id != job.id)
+            found = await session.execute(select(*_JOBS.columns).where(others))
+            look([TuningJob(*row) for row in found])
+
+        return inside
 
     async def imported(
         self, job: TuningJob, events: Sequence[JobEvent], checkpoints: Sequence[Saved], models: Sequence[Model]
