@@ -1,7 +1,7 @@
 """Calls of the gateway's own work for a team, through the very way of any other call: policy, budget, journal, books.
 
 An evaluation asks models for answers and judgements; a batch kept here asks what its lines say. Nobody sends a key
-then: the work began with one, and the principal it named is known.
+then: the work began with one, and the principal it named is known. Work whose key is none any more ends.
 """
 
 import msgspec
@@ -27,6 +27,10 @@ class OwnCalls:
     def __init__(self, pipeline: Pipeline, clock: Clock) -> None:
         self._pipeline = pipeline
         self._clock = clock
+
+    def is_good(self, principal: Principal, since: float) -> bool:
+        """Whether what a key began at `since` may go on: a call that came with that key now would be taken."""
+        return self._pipeline.keys.is_good(principal.key_id, since, self._clock.wall())
 
     async def ask(self, principal: Principal, path: str, body: bytes, *, purpose: str) -> Answered:
         """What a call of a team's is answered, refusals included, as a caller of that team would see it.

@@ -10,7 +10,7 @@ import msgspec
 from gateway.batches.answers.store import AnswerStore
 from gateway.batches.finishing import Finishing
 from gateway.batches.lines import EXPIRED, Line, Lines, answer_line, failed_line, split
-from gateway.batches.values import Around, Batch, Ending, Fault
+from gateway.batches.values import ENDINGS, NO_KEY, Around, Batch, Ending, Fault
 from gateway.core.answered import Answered, Ask
 from gateway.core.call import Principal
 from gateway.core.clock import Clock
@@ -62,7 +62,7 @@ class Here:
                 if line.number in done:
                     continue
                 await room.acquire()
-                if stop.is_set():
+                if stop.is_set() or not self._around.is_good(batch):
                     break
                 if self._clock.wall() >= batch.expires_at:
                     room.release()
@@ -74,6 +74,8 @@ class Here:
         await self._too_late(batch, late, 1)
         if stop.is_set():
             return "cancelled", None
+        if not self._around.is_good(batch):
+            return "cancelled", NO_KEY
         if seen < batch.total:
             return "failed", GONE
         return ("expired" if self._clock.wall() >= batch.expires_at else "completed"), None
@@ -82,7 +84,7 @@ class Here:
         reply = await self._patiently(batch, line, ask, stop)
         if reply is not None:
             await self._written(batch, [(line.number, answer_line(line, reply))], are_errors=reply.status >= 300)
-        elif not stop.is_set():
+        elif not stop.is_set() and self._around.is_good(batch):
             await self._too_late(batch, [line], 1)
 
     async def _too_late(self, batch: Batch, lines: list[Line], least: int) -> list[Line]:
@@ -105,7 +107,7 @@ class Here:
                 return
 
     async def _patiently(self, batch: Batch, line: Line, ask: Ask, stop: asyncio.Event) -> Answered | None:
-        """The reply, after other tries where these may mend it; None when the batch's time is over before there is one.
+        """The reply, after other tries where these may mend it; None when the batch's time or key is over before it.
 
         The room of all batches is given back between tries.
         """
@@ -122,7 +124,7 @@ class Here:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
-            if stop.is_set():
+            if stop.is_set() or not self._around.is_good(batch):
                 return None
         return None
 
@@ -141,5 +143,5 @@ def _ending(batch: Batch) -> Ending | None:
     """How a batch ends that was being finished when its process died."""
     if batch.status == "cancelling":
         return "cancelled"
-    endings: dict[str, Ending] = {"completed": "completed", "expired": "expired", "failed": "failed"}
+    endings: dict[str, Ending] = {one: one for one in ENDINGS.values()}
     return endings.get(batch.ending) if batch.status == "finalizing" else None

@@ -11,7 +11,7 @@ import msgspec
 from gateway.batches.finishing import Finishing
 from gateway.batches.lines import Tally
 from gateway.batches.store import BatchStore
-from gateway.batches.values import ENDINGS, STATUSES, WINDOW, Around, Batch, BatchRefused, Counts, Fault
+from gateway.batches.values import ENDINGS, NO_KEY, STATUSES, WINDOW, Around, Batch, BatchRefused, Counts, Fault
 from gateway.core.clock import Clock
 from gateway.core.errors import UpstreamFailed
 from gateway.upstream.asking import ask, fetch
@@ -72,6 +72,9 @@ class Remote:
 
         Raises UpstreamFailed (502) when it cannot be asked: what is known so far is kept.
         """
+        if not batch.upstream_id and not self._around.is_good(batch):
+            await self._finishing.end(batch, "cancelled", NO_KEY)
+            return
         upstream = self._around.upstream(batch.upstream)
         identity = batch.upstream_id or await self._begun(upstream, batch)
         if not batch.upstream_id:
@@ -82,7 +85,8 @@ class Remote:
         here = f"{BATCHES}/{quote(identity, safe='')}"
         is_told, looks = False, 0
         while True:
-            if stop.is_set() and not is_told:
+            is_good = self._around.is_good(batch)
+            if (stop.is_set() or not is_good) and not is_told:
                 # One that has ended meanwhile refuses: then it is mirrored as it ended.
                 await ask(upstream, "POST", f"{here}/cancel")
                 is_told = True
@@ -91,7 +95,7 @@ class Remote:
                 await self._finishing.fail(batch, [LOST], batch.total)
                 return
             if told.status in ENDINGS:
-                await self._brought(batch, told, upstream)
+                await self._brought(batch, told, upstream, [] if is_good else [NO_KEY])
                 return
             if not await self._mirrored(batch, told):
                 return
@@ -151,7 +155,7 @@ class Remote:
         changes: dict[str, Any] = {"completed": counts.completed, "failed": counts.failed}
         return await self._store.change(self._holder, batch.id, **changes) is not None
 
-    async def _brought(self, batch: Batch, told: _Told, upstream: Upstream) -> None:
+    async def _brought(self, batch: Batch, told: _Told, upstream: Upstream, more: list[Fault]) -> None:
         """Its files as they are there, byte for byte, under ids of ours."""
         tally = Tally()
         if told.output_file_id is not None:
@@ -162,7 +166,7 @@ class Remote:
             await self._around.same_there(batch, batch.error_id, told.error_file_id)
             chunks = fetch(upstream, f"/files/{quote(told.error_file_id, safe='')}/content")
             await self._finishing.write(batch, chunks, is_error=True)
-        faults = [] if told.errors is None else told.errors.data
+        faults = [*more, *(told.errors.data if told.errors is not None else ())]
         if faults:
             errors = msgspec.json.encode(faults).decode()
             if await self._store.change(self._holder, batch.id, errors=errors) is None:

@@ -75,6 +75,9 @@ class Batch(Value, frozen=True):
         return self.status in ENDINGS
 
 
+NO_KEY = Fault("invalid_api_key", "The API key that made this batch was revoked or has expired.")
+
+
 class Counts(Value, frozen=True):
     """How many lines were answered, and how many could not be."""
 
@@ -125,6 +128,10 @@ class Around(Protocol):
 
     def asking(self, principal: Principal) -> Ask:
         """How lines are asked for a principal."""
+        ...
+
+    def is_good(self, batch: Batch) -> bool:
+        """Whether the key that made the batch is still one."""
         ...
 
     def way(self, principal: Principal, path: str, body: bytes) -> Way | None:

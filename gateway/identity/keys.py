@@ -44,16 +44,30 @@ class KeyRing:
         self._pepper = pepper
         self._max_age_seconds = max_age_seconds
         self._keys: dict[bytes, Key] | None = None
+        self._ends: dict[str, float | None] = {}
         self.confirmed_at = 0.0
 
     def replace(self, keys: Iterable[Key], confirmed_at: float) -> None:
         """Takes over a new set of keys. confirmed_at: when the database said so, in Unix seconds."""
         self._keys = {key.digest: key for key in keys}
+        self._ends = {key.principal.key_id: key.expires_at for key in self._keys.values()}
         self.confirmed_at = confirmed_at
 
     def confirm(self, now: float) -> None:
         """The database says that nothing has changed."""
         self.confirmed_at = now
+
+    def is_good(self, key_id: str, since: float, now: float) -> bool:
+        """Whether work that a key began at `since` may go on: the key was neither revoked nor has it expired.
+
+        Work without a key is the gateway's own. A key that was made after the database was last heard of is good.
+        """
+        if not key_id or self._keys is None:
+            return True
+        if key_id not in self._ends:
+            return self.confirmed_at < since + FRESH_SECONDS
+        end = self._ends[key_id]
+        return end is None or now < end
 
     def principal(self, inbound: Inbound, now: float) -> Principal:
         """Who sends this. now: Unix seconds.

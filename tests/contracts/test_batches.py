@@ -58,6 +58,7 @@ class Place:
         self.go.set()
         self.status = 200
         self.breaks = False
+        self.is_revoked = False
 
     def asking(self, principal: Principal) -> Ask:
         assert principal.team == "support"
@@ -76,6 +77,10 @@ class Place:
             return Answered(self.status, json.dumps({"said": said, "usage": usage}).encode(), "req_1")
 
         return ask
+
+    def is_good(self, batch: Batch) -> bool:
+        assert batch.team == "support"
+        return not self.is_revoked
 
     def way(self, principal: Principal, path: str, body: bytes) -> Way | None:
         del principal, path, body
@@ -216,6 +221,36 @@ async def test_a_batch_runs_to_its_end_a_bounded_number_at_once(place: Place) ->
     }
     assert await place.answers.numbers(done.id) == set()
     assert await place.files.find(done.error_id) is None
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_batch_ends_with_the_key_that_made_it(place: Place) -> None:
+    """What was being asked is answered and kept; nothing more is asked, and the batch says why."""
+    place.go.clear()
+    await place.store.create(batch(1, await place.input(30)))
+    async with asyncio.timeout(10):
+        while place.at_once < AT_ONCE:
+            await asyncio.sleep(0.02)
+    place.is_revoked = True
+    place.go.set()
+    done = await place.ended(batch().id)
+    assert (done.status, done.completed, len(place.asked)) == ("cancelled", AT_ONCE, AT_ONCE)
+    assert [fault["code"] for fault in json.loads(done.errors)] == ["invalid_api_key"]
+    assert len(await place.lines(done.output_id)) == AT_ONCE
+    assert done.cancelled_at is not None
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_batch_whose_key_was_revoked_before_it_began_asks_nothing(place: Place) -> None:
+    """Here and at a provider, which is not even looked for."""
+    place.is_revoked = True
+    await place.store.create(batch(1, await place.input(3)))
+    begun = {"status": "in_progress", "in_progress_at": NOON, "upstream": "main"}
+    await place.store.create(batch(2, await place.input(3), **begun))
+    for number in (1, 2):
+        done = await place.ended(batch(number).id)
+        assert (done.status, place.asked) == ("cancelled", [])
+        assert "revoked" in done.errors
 
 
 async def test_whoever_takes_over_asks_what_has_no_answer_yet(place: Place) -> None:

@@ -1,6 +1,7 @@
 """Evals in both databases: items one claimer's at a time, each outcome written once, sums exact, pages cut exactly."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -186,10 +187,10 @@ def refused(status: int, code: str) -> Answered:
     return Answered(status, msgspec.json.encode({"error": {"message": "no", "type": "t", "param": None, "code": code}}))
 
 
-async def run_until_ended(database: Database, provider: Provider) -> Run:
+async def run_until_ended(database: Database, provider: Provider, is_good: Callable[[], bool] = lambda: True) -> Run:
     """What the background does, by the run's own end."""
     runs = RunStore(database)
-    runner = Runner(runs, ItemStore(database), provider.asking, Clock())
+    runner = Runner(runs, ItemStore(database), provider.asking, Clock(), lambda *_: is_good())
     working = asyncio.create_task(runner.run())
     try:
         async with asyncio.timeout(30):
@@ -258,6 +259,16 @@ async def test_a_spent_budget_ends_the_run_and_keeps_what_was_done(database: Dat
     found = await run_until_ended(database, Provider(refused(429, "insufficient_quota")))
     assert (found.status, found.error_code) == ("failed", "insufficient_quota")
     assert "429" in found.error_message
+
+
+async def test_a_run_ends_with_the_key_that_began_it(database: Database) -> None:
+    """After some calls; what was answered is kept, and no more is asked."""
+    await begun(database, msgspec.structs.replace(RUN, item_count=20), [ROWS[0] for _ in range(20)])
+    provider = Provider()
+    found = await run_until_ended(database, provider, lambda: len(provider.asked) < 4)
+    assert (found.status, found.error_code) == ("failed", "invalid_api_key")
+    assert "revoked" in found.error_message
+    assert 0 < len(provider.asked) < 40
 
 
 async def test_a_criterion_that_is_not_taken_any_more_ends_the_run(database: Database) -> None:

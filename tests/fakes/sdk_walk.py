@@ -316,7 +316,10 @@ def walk_batches(walk: Walk) -> None:
     """Batches from a file to a file."""
     file = walk.call("files.create", file=("batch.jsonl", requests()), purpose="batch")
     asked: Any = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    made = [walk.call("batches.create", **asked, metadata={"number": str(number)}) for number in range(3)]
+    made = [walk.call("batches.create", **asked, metadata={"number": str(number)}) for number in range(2)]
+    # Long enough that it has not ended when it is to be cancelled.
+    long = walk.call("files.create", file=("long.jsonl", requests(2_000)), purpose="batch")
+    made.append(walk.call("batches.create", **{**asked, "input_file_id": long.id}))
     walk.call("batches.cancel", made[2].id)
 
     def over() -> Any:

@@ -80,6 +80,8 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/admin/lines/{line}/events"): ALL_TEAMS | {"policy_author"},
     ("GET", "/admin/lines/{line}/gate"): ALL_TEAMS | {"policy_author"},
     ("POST", "/admin/lines"): OWNERS,
+    ("POST", "/admin/lines/{line}/evaluations"): OWNERS,
+    ("GET", "/admin/lines/{line}/evaluations/{evaluation}"): ALL_TEAMS | {"policy_author"},
     ("DELETE", "/admin/lines/{line}"): OWNERS,
     ("POST", "/admin/lines/{line}/versions"): OWNERS,
     ("POST", "/admin/lines/{line}/promote"): OWNERS,

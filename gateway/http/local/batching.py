@@ -54,6 +54,10 @@ class Batching:
         """See Around. The rows of its calls say what they were made for."""
         return lambda path, body: self._own_calls.ask(principal, path, body, purpose=BATCH)
 
+    def is_good(self, batch: Batch) -> bool:
+        """See Around."""
+        return self._own_calls.is_good(_principal.decode(batch.principal), batch.created_at)
+
     def way(self, principal: Principal, path: str, body: bytes) -> Way | None:
         """See Around."""
         return self._ways.of(principal, path, body)

@@ -28,7 +28,7 @@ class Evaluation:
             return lambda path, body: own_calls.ask(principal, path, body, purpose=PURPOSE)
 
         runs, items = RunStore(database), ItemStore(database)
-        runner = Runner(runs, items, asking, clock)
+        runner = Runner(runs, items, asking, clock, own_calls.is_good)
         evals = Evals(EvalStore(database), EvalRuns(runs, items, contents, runner.wake, clock), clock)
         self.also: dict[str, Also] = {"evals": evals.serve, "graders": Graders(asking, clock).serve}
         self.works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (("evals", runner.run),)

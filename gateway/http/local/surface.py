@@ -33,7 +33,7 @@ PREFIXES = (
     "/v1/batches",
 )
 FIRST = frozenset({"files", "vector_stores", "uploads", "fine_tuning", "models"})
-KEPT = "files, jobs, batches and vector stores"
+KEPT = "files, jobs, batches, evals and vector stores"
 # The official SDK's `..._and_poll` helpers wait so long, and a second without being told; most files take less.
 POLL_AFTER = (b"openai-poll-after-ms", b"100")
 METHODS = frozenset({"GET", "POST", "DELETE"})

@@ -42,10 +42,12 @@ SPENT = "insufficient_quota"
 KEPT = "evals"
 NO_ROWS = b'{"type":"file_id","id":"read"}'
 UNFINISHED = "evaluation_failed"
+NO_KEY = ("invalid_api_key", "The API key that began this run was revoked or has expired.")
 
 log = logging.getLogger("gateway.tuning")
 
 Asking = Callable[[Principal], Ask]
+Good = Callable[[Principal, float], bool]
 _principal = msgspec.json.Decoder(Principal)
 
 
@@ -58,20 +60,22 @@ class Spent(Exception):
 
 
 class Planned(Value, frozen=True):
-    """A run as its items need it."""
+    """A run as its items need it. since: when it was begun, in Unix seconds."""
 
     plan: Plan
     principal: Principal
+    since: float
 
 
 class Runner:
-    """One per process. asking: how models are asked for a principal."""
+    """One per process. asking: how models are asked for a principal. is_good: whether its key still is one."""
 
-    def __init__(self, runs: RunStore, items: ItemStore, asking: Asking, clock: Clock) -> None:
+    def __init__(self, runs: RunStore, items: ItemStore, asking: Asking, clock: Clock, is_good: Good) -> None:
         self._runs = runs
         self._items = items
         self._asking = asking
         self._clock = clock
+        self._is_good = is_good
         self._woken = asyncio.Event()
         self._waiting: deque[Work] = deque()
         self._working: dict[Key, asyncio.Task[None]] = {}
@@ -161,6 +165,9 @@ class Runner:
             return
         if planned is None:
             return
+        if not self._is_good(planned.principal, planned.since):
+            await self._written(lambda: self._runs.end(work.run_id, "failed", *NO_KEY))
+            return
         outcome = read_outcome(work.outcome)
         if work.tries > MOST_TRIES:
             told = gone_wrong(outcome, UNFINISHED, f"It could not be evaluated in {MOST_TRIES} tries.")
@@ -211,7 +218,7 @@ class Runner:
                 return None
             run, made = found
             plan = Plan(read_data_source(without_rows(run.data_source)), read_criteria(made.testing_criteria))
-            self._plans[run_id] = Planned(plan, _principal.decode(run.principal))
+            self._plans[run_id] = Planned(plan, _principal.decode(run.principal), run.created_at)
         return self._plans[run_id]
 
 

@@ -123,3 +123,16 @@ def test_a_key_that_has_ended_has_ended_whatever_the_database_says() -> None:
     keys = ring(key, expires_at=100.0)
     with pytest.raises(UnknownKey, match="expired"):
         ask(keys, (b"authorization", f"Bearer {key}".encode()), now=100.0)
+
+
+def test_work_goes_on_only_as_long_as_its_key() -> None:
+    """What a key began ends with it; a key made just now elsewhere is not taken for a revoked one."""
+    keys = ring(new_key(), expires_at=100.0)
+    assert keys.is_good(SUPPORT.key_id, 0.0, 50.0)
+    assert not keys.is_good(SUPPORT.key_id, 0.0, 100.0)
+    assert keys.is_good("", 0.0, 50.0)
+    assert keys.is_good("key_new", 0.0, 1.0)
+    keys.replace([], 10.0)
+    assert not keys.is_good(SUPPORT.key_id, 0.0, 11.0)
+    assert keys.is_good(SUPPORT.key_id, 10.0, 11.0)
+    assert KeyRing(PEPPER).is_good("key_any", 0.0, 50.0)
