@@ -160,7 +160,9 @@ def test_schemas_are_printed_or_written_for_editors(command: Command, folder: Pa
     assert command("policy", "schema").json["title"] == "policies/routing.yaml"
     assert command("policy", "schema", "--out", str(folder / "schemas")).code == 0
     names = sorted(path.name for path in (folder / "schemas").iterdir())
-    assert names == [f"{name}.schema.json" for name in ("knowledge", "models", "prices", "routing", "shutdowns", "signals", "teams")]
+    assert names == [
+        f"{name}.schema.json" for name in ("knowledge", "models", "prices", "routing", "shutdowns", "signals", "teams")
+    ]
     assert json.loads((folder / "schemas" / "models.schema.json").read_text()) == told
 
 

@@ -132,6 +132,55 @@ def test_a_team_sees_its_own_jobs_and_finds_them_by_metadata(tuning: RunningGate
     until(lambda: not can_call(other, model) or None, what="the model to be closed to others")
 
 
+def test_another_teams_files_and_models_are_out_of_reach_by_whatever_name(
+    tuning: RunningGateway, provider: OfflineServer
+) -> None:
+    """The copies that a provider trains on, and what it wrote, have ids of their own there."""
+    client, other = client_of(tuning, "keepers"), client_of(tuning, "reachers")
+    job = ended(client, start(client))
+    model = str(job.fine_tuned_model)
+    with openai.OpenAI(base_url=provider.base_url, api_key=UPSTREAM_KEY) as direct:
+        (there,) = direct.fine_tuning.jobs.list(metadata={"switchyard_job": job.id})
+    theirs = [there.training_file, *there.result_files]
+    assert len(theirs) == 2
+    for file in theirs:
+        for ask in (other.files.retrieve, other.files.content, other.files.delete):
+            with pytest.raises(openai.NotFoundError):
+                ask(file)
+    assert not {file.id for file in other.files.list(limit=1)} & set(theirs)
+    with pytest.raises(openai.BadRequestError, match="No such File"):
+        other.fine_tuning.jobs.create(model=MODEL, training_file=theirs[0])
+    own = other.files.create(file=("t.jsonl", TRAINING), purpose="fine-tune")
+    with pytest.raises(openai.NotFoundError):
+        other.fine_tuning.jobs.create(model=model, training_file=own.id)
+    with pytest.raises(openai.NotFoundError):
+        other.models.retrieve(model)
+    again = client.fine_tuning.jobs.create(model=model, training_file=job.training_file)
+    assert ended(client, again).status == "succeeded"
+
+
+def test_a_job_by_reinforcement_takes_its_grader(tuning: RunningGateway) -> None:
+    client = client_of(tuning, "graded")
+    grader: Any = {
+        "type": "string_check",
+        "name": "same",
+        "input": "{{sample.output_text}}",
+        "reference": "{{item.answer}}",
+        "operation": "eq",
+    }
+    rows = b"".join(
+        b'{"messages":[{"role":"user","content":"What is %d?"}],"answer":"%d"}\n' % (number, number)
+        for number in range(20)
+    )
+    job = start(client, rows, method={"type": "reinforcement", "reinforcement": {"grader": grader}})
+    strictly(job)
+    assert job.method is not None
+    assert job.method.reinforcement is not None
+    assert job.method.reinforcement.grader.name == "same"
+    done = ended(client, job)
+    assert done.status == "succeeded", done.error
+
+
 def can_call(caller: openai.OpenAI, model: str) -> bool:
     try:
         caller.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
