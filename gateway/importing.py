@@ -1,8 +1,9 @@
 """Brings the fine-tuning of an account at a provider into the registry here, before the provider takes it away.
 
-Files, jobs, events, checkpoints and results keep the ids that they had, so what apps wrote down keeps answering. Each
-file and each job is one transaction, and one that is here already is left alone: whatever stops an import, the next one
-goes on, and a second one adds nothing. Nothing is booked: it was paid for there.
+Files, jobs and results keep the ids that they had, so what apps wrote down keeps answering; events and checkpoints are
+numbered anew, in the order of the provider. Each file and each job is one transaction, and one that is here already is left
+alone: whatever stops an import, the next one goes on, and a second one adds nothing. Nothing is booked: it was paid for
+there.
 """
 
 import asyncio

@@ -179,8 +179,9 @@ class Registry:
         """Brings the champion of before back, and ends a canary. Raises Conflict (409) when there was none."""
         line, _ = await self._taken_over(name, actor)
         if line.previous is None:
-            raise Conflict(f"Line {name!r} was never promoted, so there is nothing to go back to.")
-        values = {"champion": line.previous, "previous": line.champion, "canary": 0.0}
+            raise Conflict(f"Line {name!r} has nothing to go back to.")
+        # Not the one that was left: a second rollback would bring what was bad back.
+        values = {"champion": line.previous, "previous": None, "canary": 0.0}
         detail = {"from": line.champion, "to": line.previous, "reason": reason}
         return await self.lines.change(line, values, actor, "line.rollback", detail)
 

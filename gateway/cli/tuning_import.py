@@ -23,7 +23,9 @@ def register(group: App) -> None:
 
 
 def openai(*, upstream: str | None = None, team: str | None = None, dry_run: bool = False, json: bool = False) -> None:
-    """Brings files, jobs, events, checkpoints and results of an OpenAI account here, under the ids that they have.
+    """Brings files, jobs, events, checkpoints and results of an OpenAI account here.
+
+    All but events and checkpoints, which are numbered anew, keep their ids.
 
     upstream: one of models.yaml, the default one without. team: whose they become; without it what each job's metadata
     `team` says. What is here already is left alone, so it may be run again, also after it was stopped. Nothing is

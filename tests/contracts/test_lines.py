@@ -110,6 +110,9 @@ async def test_only_a_candidate_that_did_no_worse_on_the_same_set_is_promoted(re
     assert promoted.gate.comparison is not None
     assert promoted.gate.comparison.verdict == "not_worse"
     assert (await registry.rollback("tone", "ann")).champion == 1
+    # A second one would bring the bad version back.
+    with pytest.raises(Conflict, match="nothing to go back to"):
+        await registry.rollback("tone", "ann")
 
 
 async def test_scores_of_other_items_are_no_comparison(registry: Registry) -> None:
