@@ -1,9 +1,9 @@
 """Brings the fine-tuning of an account at a provider into the registry here, before the provider takes it away.
 
 Files, jobs and results keep the ids that they had, so what apps wrote down keeps answering; events and checkpoints are
-numbered anew, in the order of the provider. Each file and each job is one transaction, and one that is here already is left
-alone: whatever stops an import, the next one goes on, and a second one adds nothing. Nothing is booked: it was paid for
-there.
+numbered anew, in the order of the provider. Each file and each job is one transaction, and one that is here already
+is left alone: whatever stops an import, the next one goes on, and a second one adds nothing. Nothing is booked: it was
+paid for there.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class _Job(msgspec.Struct):
     trained_tokens: int | None = None
     training_file: str = ""
     validation_file: str | None = None
-    result_files: list[str] = []
+    result_files: list[str] | None = None
     hyperparameters: dict[str, Any] | None = None
     method: dict[str, Any] | None = None
     seed: int | None = None
@@ -85,6 +85,10 @@ class _Point(msgspec.Struct):
     step_number: int = 0
     fine_tuned_model_checkpoint: str = ""
     metrics: dict[str, Any] | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
 
 
 class _Page(msgspec.Struct):
@@ -169,7 +173,7 @@ class Importer:
             return
         training = await self._file(job.training_file, team)
         validation = await self._file(job.validation_file, team) if job.validation_file else None
-        results = [await self._file(identity, team) for identity in job.result_files]
+        results = [await self._file(identity, team) for identity in job.result_files or ()]
         events = [event async for event in self._items(f"{JOBS}/{quote(job.id, safe='')}/events", _Event)][::-1]
         points = [one async for one in self._items(f"{JOBS}/{quote(job.id, safe='')}/checkpoints", _Point)][::-1]
         made = self._made(job, team, state, (training, validation, results), len(events))
@@ -282,12 +286,18 @@ class Importer:
             asked = {"limit": str(PAGE)} | (query or {}) | ({"after": after} if after else {})
             body = await self._ask(f"{target}?{urlencode(asked)}")
             page = _Page() if body is None else _read(body, _Page)
-            items = [_read(raw, kind) for raw in page.data]
-            for item in items:
+            for raw in page.data:
+                try:
+                    item = _read(raw, kind)
+                except UpstreamFailed:
+                    # One that is odd is told of, and takes nothing with it.
+                    self._left_out.append((_read(raw, _Named).id, "what the provider says of it cannot be read"))
+                    continue
                 yield item
-            if not page.has_more or not items or items[-1].id == after:
+            last = _read(page.data[-1], _Named).id if page.data else None
+            if not page.has_more or last is None or last == after:
                 return
-            after = items[-1].id
+            after = last
 
     async def _ask(self, target: str) -> bytes | None:
         """The body of a 2xx; None for what does not exist there. Raises UpstreamFailed (502) for anything else."""

@@ -12,7 +12,7 @@ from gateway.core.values import Value
 from gateway.policy.catalogue import AUTO
 from gateway.policy.decide import Policy
 from gateway.policy.load import Rulebook
-from gateway.policy.models_file import LineEntry, VersionEntry
+from gateway.policy.models_file import LineEntry, SuccessorEntry, VersionEntry
 from gateway.policy.registry_file import is_taken
 from gateway.tuning.comparison import Comparison, DifferentSets, compare
 from gateway.tuning.jobs.store import TuningJobs
@@ -204,6 +204,29 @@ class Registry:
         detail = {"version": number, "share": values["canary"], "reason": reason}
         return await self.lines.change(line, values, actor, "line.canary", detail, inside)
 
+    async def succeed(self, name: str, successor: SuccessorEntry | None, actor: str) -> Line:
+        """Says where a line's calls go once it has ended; None is nowhere. What models.yaml says of it goes above this.
+
+        Raises InvalidRequest (400) for a line, model or collection that is not there.
+        """
+        line, _ = await self._taken_over(name, actor)
+        if successor is not None:
+            self._require_there(successor)
+        written = None if successor is None else successor.model_dump_json(exclude_defaults=True)
+        return await self.lines.change(
+            line, {"successor": written}, actor, "line.successor", {"successor": written or "none"}
+        )
+
+    def _require_there(self, successor: SuccessorEntry) -> None:
+        catalogue = self._rulebook().policy.catalogue
+        if successor.line and not catalogue.knows_line(successor.line):
+            raise InvalidRequest(f"{successor.line!r} is no line, or no version of one.", param="line")
+        if successor.model and not catalogue.knows_model(successor.model):
+            raise InvalidRequest(f"The model {successor.model!r} is not in models.yaml.", param="model")
+        missing = [one for one in successor.collections if one not in catalogue.knowledge.collections]
+        if missing:
+            raise InvalidRequest(f"{missing[0]!r} is no collection of knowledge.yaml.", param="collections")
+
     async def gate(self, name: str, champion: int, candidate: int, margin: float = MARGIN) -> Gate:
         """Whether a candidate did as well as the champion by the newest measure (set and grader) that both have."""
         mine = {_measure(score): score for score in reversed(await self.lines.scores(name, candidate))}
@@ -255,15 +278,16 @@ class Registry:
                 raise InvalidRequest(f"Upstream {upstream!r} is not in models.yaml.", param="upstream")
             made: Mapping[str, Any] = {"model": new.model, "upstream": upstream, "base": new.base}
         else:
-            made = await self._made(new.job)
+            made = await self._made(new.job, owner)
         training_file = new.training_file or str(made.get("training_file", ""))
         rest = {"training_file": training_file, "shutdown_date": new.shutdown_date, "notes": new.notes}
         return Version(line, 1, **{**made, **rest}, owner=owner, created_by=actor, created_at=now)
 
-    async def _made(self, job_id: str) -> dict[str, Any]:
+    async def _made(self, job_id: str, owner: str) -> dict[str, Any]:
         job = await self._jobs.find(job_id)
-        if job is None:
-            raise NotFound(f"There is no fine-tuning job {job_id!r} here.", param="job")
+        if job is None or (owner and job.team != owner):
+            of = f" of team {owner!r}" if owner else ""
+            raise NotFound(f"There is no fine-tuning job {job_id!r}{of} here.", param="job")
         if job.tuned_model is None:
             raise Conflict(f"Job {job_id} is {job.state}; a version needs the model of one that succeeded.")
         points = await self._jobs.checkpoints(job, 100, None)

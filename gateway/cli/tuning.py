@@ -10,6 +10,7 @@ from gateway.cli.place import actor
 from gateway.cli.tuning_jobs import cancel, jobs, start, watch
 from gateway.cli.tuning_place import with_tuned
 from gateway.cli.tuning_stale import stale, trials
+from gateway.core.errors import InvalidRequest
 
 
 def register(app: App) -> None:
@@ -27,6 +28,7 @@ def register(app: App) -> None:
     group.command(rollback)
     group.command(canary)
     group.command(remove)
+    group.command(successor)
     group.command(stale)
     group.command(trials)
     tuning_import.register(group)
@@ -165,6 +167,36 @@ def canary(line: str, version: int | None = None, *, share: float = 0.0, reason:
         say(f"Version {done.challenger} of {line!r} answers {done.canary:.1%} of the calls.")
     else:
         say(f"Nothing of {line!r} is on trial.")
+
+
+def successor(
+    line: str,
+    *,
+    to_line: str | None = None,
+    model: str | None = None,
+    collections: list[str] | None = None,
+    none: bool = False,
+    json: bool = False,
+) -> None:
+    """Says where a line's calls go once its champion has ended: another line, a model, or a model with documents.
+
+    to_line: a line, or `line@v2`. model: a base model; with collections it answers from those. none: nowhere.
+    """
+    from pydantic import ValidationError
+
+    from gateway.policy.models_file import SuccessorEntry
+
+    path = "fine_tuned" if to_line else "rag" if collections else "direct"
+    given = {"path": path, "line": to_line, "model": model, "collections": collections or []}
+    try:
+        entry = None if none else SuccessorEntry.model_validate(given)
+    except ValidationError as fault:
+        raise InvalidRequest(str(fault.errors()[0]["msg"])) from None
+    done = with_tuned(lambda tuned: tuned.changes.succeed(line, entry, actor()))
+    if json:
+        print_json(done)
+    else:
+        say(f"Once {line!r} has ended its calls go to {to_line or model or 'nobody'}.")
 
 
 def remove(line: str, *, json: bool = False) -> None:

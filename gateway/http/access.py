@@ -91,6 +91,7 @@ ACCESS: dict[tuple[str, str], Opened] = {
     ("GET", "/admin/lines/{line}/events"): READERS,
     ("POST", "/admin/lines"): OWNERS,
     ("DELETE", "/admin/lines/{line}"): OWNERS,
+    ("POST", "/admin/lines/{line}/successor"): OWNERS,
     ("POST", "/admin/lines/{line}/versions"): OWNERS,
     ("GET", "/admin/lines/{line}/gate"): READERS,
     ("POST", "/admin/lines/{line}/promote"): OWNERS,

@@ -12,6 +12,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.db.engine import Database
 from gateway.policy.load import Rulebook, Texts, load
+from gateway.policy.models_file import SuccessorEntry
 from gateway.registry import NewVersion, Registry
 from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.lines.store import Lines
@@ -143,7 +144,7 @@ async def test_what_cannot_be_is_refused(registry: Registry) -> None:
         await registry.create("written", "support", FIRST, "ann")
     with pytest.raises(NotFound):
         await registry.promote("tone", 9, "ann", is_forced=True)
-    with pytest.raises(Conflict, match="never promoted"):
+    with pytest.raises(Conflict, match="nothing to go back to"):
         await registry.rollback("tone", "ann")
     with pytest.raises(InvalidRequest):
         await registry.canary("tone", 2, 1.5, "ann")
@@ -156,6 +157,19 @@ async def test_what_cannot_be_is_refused(registry: Registry) -> None:
     for name in ("auto", "plain", "short", "tone@v1", "kb/help", ""):
         with pytest.raises(InvalidRequest):
             await registry.create(name, "support", FIRST, "ann")
+
+
+async def test_a_line_says_where_its_calls_go_once_it_has_ended(registry: Registry) -> None:
+    await two_versions(registry)
+    line = await registry.succeed("tone", SuccessorEntry(path="direct", model="plain"), "ann")
+    assert line.successor == '{"path":"direct","model":"plain"}'
+    assert (await registry.succeed("tone", None, "ann")).successor is None
+    for wrong in (
+        SuccessorEntry(path="fine_tuned", line="nothing"),
+        SuccessorEntry(path="rag", model="plain", collections=["nothing"]),
+    ):
+        with pytest.raises(InvalidRequest):
+            await registry.succeed("tone", wrong, "ann")
 
 
 async def test_a_line_that_is_taken_out_is_the_files_again_or_gone_and_told(registry: Registry) -> None:

@@ -37,6 +37,15 @@ async def test_parts_become_a_file_in_the_order_that_is_named(database: Database
     assert (found.status, found.file_id) == ("completed", file.id)
 
 
+async def test_a_part_past_the_announced_size_is_refused(database: Database) -> None:
+    uploads = Uploads(database)
+    made = await opened(uploads, upload(size=10))
+    await uploads.add_part(made, b"12345678")
+    with pytest.raises(InvalidRequest):
+        await uploads.add_part(made, b"901")
+    await uploads.add_part(made, b"90")
+
+
 @pytest.mark.parametrize("fault", ["size", "md5", "unknown", "twice"])
 async def test_what_does_not_fit_together_leaves_the_upload_open(database: Database, fault: str) -> None:
     uploads = Uploads(database)

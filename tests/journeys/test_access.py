@@ -83,6 +83,7 @@ OPEN_TO: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/admin/lines/{line}/evaluations"): OWNERS,
     ("GET", "/admin/lines/{line}/evaluations/{evaluation}"): ALL_TEAMS | {"policy_author"},
     ("DELETE", "/admin/lines/{line}"): OWNERS,
+    ("POST", "/admin/lines/{line}/successor"): OWNERS,
     ("POST", "/admin/lines/{line}/versions"): OWNERS,
     ("POST", "/admin/lines/{line}/promote"): OWNERS,
     ("POST", "/admin/lines/{line}/rollback"): OWNERS,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Table, delete, insert, literal, select, update
+from sqlalchemy import Table, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import Conflict, InvalidRequest
@@ -74,10 +74,14 @@ class Uploads:
         return found
 
     async def add_part(self, upload: Upload, content: bytes) -> Part:
-        """Takes a part. Raises Conflict (409) when the upload is not open any more."""
+        """Takes a part. Raises Conflict (409) when the upload is not open any more, InvalidRequest (400) if larger."""
         part = Part(new_id("part"), upload.id, len(content), time.time())
         async with self._database.session() as session:
             await self._open(session, upload)
+            sent = select(func.coalesce(func.sum(_PARTS.c.size), 0)).where(_PARTS.c.upload_id == upload.id)
+            if int((await session.execute(sent)).scalar_one()) + len(content) > upload.size:
+                told = f"The parts have more bytes than the {upload.size} that the upload was announced with."
+                raise InvalidRequest(told, param="data")
             await session.execute(insert(_PARTS), _row(part))
             for number, start in enumerate(range(0, len(content), PART_BYTES)):
                 piece = {"part_id": part.id, "number": number, "data": content[start : start + PART_BYTES]}

@@ -1,15 +1,18 @@
 """/admin of changes of model lines: the twins of `gateway tuning create|add|promote|rollback|canary`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, delete, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from pydantic import ValidationError
 
+from gateway.core.errors import InvalidRequest
 from gateway.http.access import actor_of, require_team
 from gateway.http.admin.lines import registry_of, require_owner
 from gateway.http.admin.needs import Name
+from gateway.policy.models_file import SuccessorEntry
 from gateway.registry import MARGIN, NewVersion, Promotion
 from gateway.tuning.lines.values import Line, Version
 
@@ -42,6 +45,15 @@ class NewCanary(msgspec.Struct, forbid_unknown_fields=True):
     reason: Reason = ""
 
 
+class NewSuccessor(msgspec.Struct, forbid_unknown_fields=True):
+    """As `successor:` in models.yaml; path null is none."""
+
+    path: Literal["fine_tuned", "rag", "direct"] | None
+    line: str | None = None
+    model: str | None = None
+    collections: list[str] = []
+
+
 class Why(msgspec.Struct, forbid_unknown_fields=True):
     """Why something is done."""
 
@@ -53,6 +65,19 @@ async def create_line(request: Request[Any, Any, Any], state: State, data: JSONB
     """A new line with its first version."""
     require_team(request, data.owner)
     return await registry_of(state).create(data.name, data.owner, data.version, actor_of(request), tuple(data.teams))
+
+
+@post("/lines/{line:str}/successor", status_code=200)
+async def set_successor(
+    request: Request[Any, Any, Any], state: State, line: FromPath[Name], data: JSONBody[NewSuccessor]
+) -> Line:
+    """Says where a line's calls go once it has ended."""
+    require_owner(request, (await registry_of(state).one(line)).line, changes=True)
+    try:
+        entry = None if data.path is None else SuccessorEntry.model_validate(msgspec.to_builtins(data))
+    except ValidationError as fault:
+        raise InvalidRequest(str(fault.errors()[0]["msg"])) from None
+    return await registry_of(state).succeed(line, entry, actor_of(request))
 
 
 @delete("/lines/{line:str}", status_code=200)

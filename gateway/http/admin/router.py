@@ -22,6 +22,7 @@ from gateway.http.admin.line_changes import (
     remove_line,
     rollback_line,
     set_canary,
+    set_successor,
 )
 from gateway.http.admin.line_reports import line_trials, stale_lines
 from gateway.http.admin.lines import line_events, line_gate, list_lines, list_tuning_jobs, show_line
@@ -97,6 +98,7 @@ admin_router = Router(
         rollback_line,
         remove_line,
         set_canary,
+        set_successor,
         list_tuning_jobs,
         list_feedback,
         begin_evaluation,

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.call import Inbound, Principal
 from gateway.core.clock import Clock
-from gateway.core.errors import InvalidRequest, NotFound, RouteNotFound
+from gateway.core.errors import Conflict, InvalidRequest, NotFound, RouteNotFound
 from gateway.core.ids import new_id
 from gateway.core.stored_file import StoredFile
 from gateway.files.store import FileStore
@@ -108,7 +108,14 @@ class UploadParts:
             # Asked again because the answer was lost: the file is there.
             file = await self._files.find(upload.file_id)
             return upload_object(upload, file)
-        file = await self._uploads.complete(upload, body.part_ids, body.md5)
+        try:
+            file = await self._uploads.complete(upload, body.part_ids, body.md5)
+        except Conflict:
+            # Somebody else was first, such as the same request sent again.
+            again = await self._uploads.find(upload.id)
+            if again is None or again.status != "completed":
+                raise
+            return await self._whole(again, inbound)
         return upload_object(msgspec.structs.replace(upload, status="completed", file_id=file.id), file)
 
 
