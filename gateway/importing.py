@@ -18,10 +18,11 @@ from gateway.core.errors import UpstreamFailed
 from gateway.core.stored_file import StoredFile
 from gateway.core.values import Value
 from gateway.files.store import FileStore, fresh_file
-from gateway.tuning.contract import Method, Saved
+from gateway.tuning.contract import Happened, Method
 from gateway.tuning.datasets.provenance import dataset_hash
 from gateway.tuning.jobs.store import Model, TuningJobs
 from gateway.tuning.jobs.values import ENDED, JobEvent, State, TuningJob
+from gateway.tuning.openai_objects import Event, Fault, Listed, Named, Point, happened, read, saved
 from gateway.upstream.asking import ask, fetch
 from gateway.upstream.upstreams import Upstream
 
@@ -33,14 +34,7 @@ OURS = "switchyard_job"
 FROM = "imported_from"
 METHODS: dict[str, Method] = {"supervised": "supervised", "dpo": "dpo", "reinforcement": "reinforcement"}
 STATES: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
-LEVELS = frozenset({"info", "warn", "error"})
 MISSING = 404
-
-
-class _Error(msgspec.Struct):
-    message: str | None = None
-    code: str | None = None
-    param: str | None = None
 
 
 class _Job(msgspec.Struct):
@@ -49,7 +43,7 @@ class _Job(msgspec.Struct):
     created_at: float = 0.0
     finished_at: float | None = None
     status: str = ""
-    error: _Error | None = None
+    error: Fault | None = None
     fine_tuned_model: str | None = None
     trained_tokens: int | None = None
     training_file: str = ""
@@ -68,32 +62,6 @@ class _File(msgspec.Struct):
     filename: str = "upload"
     purpose: str = ""
     created_at: float = 0.0
-
-
-class _Event(msgspec.Struct):
-    id: str
-    created_at: float = 0.0
-    level: str = "info"
-    message: str = ""
-    type: str | None = "message"
-    data: Any = None
-
-
-class _Point(msgspec.Struct):
-    id: str
-    created_at: float = 0.0
-    step_number: int = 0
-    fine_tuned_model_checkpoint: str = ""
-    metrics: dict[str, Any] | None = None
-
-
-class _Named(msgspec.Struct):
-    id: str = ""
-
-
-class _Page(msgspec.Struct):
-    data: list[msgspec.Raw] = []
-    has_more: bool = False
 
 
 class Imported(Value, frozen=True):
@@ -140,9 +108,9 @@ class Importer:
 
         Raises UpstreamFailed (502) when the provider cannot be asked: what was imported up to then stays.
         """
-        read = [job async for job in self._items(JOBS, _Job)]
-        for number, job in enumerate(reversed(read), 1):
-            self._told(f"job {number} of {len(read)}: {job.id}")
+        jobs = [job async for job in self._items(JOBS, _Job)]
+        for number, job in enumerate(reversed(jobs), 1):
+            self._told(f"job {number} of {len(jobs)}: {job.id}")
             await self._job(job, team)
         if team is not None:
             await self._other_files(team)
@@ -174,15 +142,15 @@ class Importer:
         training = await self._file(job.training_file, team)
         validation = await self._file(job.validation_file, team) if job.validation_file else None
         results = [await self._file(identity, team) for identity in job.result_files or ()]
-        events = [event async for event in self._items(f"{JOBS}/{quote(job.id, safe='')}/events", _Event)][::-1]
-        points = [one async for one in self._items(f"{JOBS}/{quote(job.id, safe='')}/checkpoints", _Point)][::-1]
+        events = [event async for event in self._items(f"{JOBS}/{quote(job.id, safe='')}/events", Event)][::-1]
+        points = [one async for one in self._items(f"{JOBS}/{quote(job.id, safe='')}/checkpoints", Point)][::-1]
         made = self._made(job, team, state, (training, validation, results), len(events))
         models = self._models_of(made, points)
         self._counts.update(jobs=1, events=len(events), checkpoints=len(points))
         self._models += [model.id for model in models]
         if not self._is_dry:
-            kept = [_event(job.id, number, event) for number, event in enumerate(events)]
-            await self._jobs.imported(made, kept, [_saved(number, one) for number, one in enumerate(points)], models)
+            kept = [_event(job.id, happened(number, event)) for number, event in enumerate(events)]
+            await self._jobs.imported(made, kept, [saved(number, one) for number, one in enumerate(points)], models)
 
     def _made(
         self, job: _Job, team: str, state: State, files: tuple[str, str | None, list[str]], events: int
@@ -228,7 +196,7 @@ class Importer:
             finished_at=job.finished_at,
         )
 
-    def _models_of(self, job: TuningJob, points: list[_Point]) -> list[Model]:
+    def _models_of(self, job: TuningJob, points: list[Point]) -> list[Model]:
         names = [*(one.fine_tuned_model_checkpoint for one in points), job.tuned_model or ""]
         at = job.finished_at or job.created_at
         unique = [name for name in dict.fromkeys(names) if name]
@@ -257,7 +225,7 @@ class Importer:
         self._counts["files"] += 1
         if content is None:
             return identity
-        told = _read(described, _File)
+        told = read(described, _File)
         file = fresh_file(team, told.filename[-255:], told.purpose or PURPOSES[0], len(content))
         if await self._files.find(identity) is None:
             file = msgspec.structs.replace(file, id=identity)
@@ -285,16 +253,16 @@ class Importer:
         while True:
             asked = {"limit": str(PAGE)} | (query or {}) | ({"after": after} if after else {})
             body = await self._ask(f"{target}?{urlencode(asked)}")
-            page = _Page() if body is None else _read(body, _Page)
+            page = Listed() if body is None else read(body, Listed)
             for raw in page.data:
                 try:
-                    item = _read(raw, kind)
+                    item = read(raw, kind)
                 except UpstreamFailed:
                     # One that is odd is told of, and takes nothing with it.
-                    self._left_out.append((_read(raw, _Named).id, "what the provider says of it cannot be read"))
+                    self._left_out.append((read(raw, Named).id, "what the provider says of it cannot be read"))
                     continue
                 yield item
-            last = _read(page.data[-1], _Named).id if page.data else None
+            last = read(page.data[-1], Named).id if page.data else None
             if not page.has_more or last is None or last == after:
                 return
             after = last
@@ -309,13 +277,6 @@ class Importer:
         return answer
 
 
-def _read(body: bytes | msgspec.Raw, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamFailed("The provider's answer is not what OpenAI's API gives.") from None
-
-
 def _hash(content: bytes) -> str:
     try:
         return dataset_hash(msgspec.json.decode(line) for line in content.splitlines() if line.strip())
@@ -323,22 +284,8 @@ def _hash(content: bytes) -> str:
         return ""
 
 
-def _event(job_id: str, number: int, event: _Event) -> JobEvent:
-    level: Any = event.level if event.level in LEVELS else "info"
-    is_metrics = event.type == "metrics"
-    kind: Any = "metrics" if is_metrics else "message"
-    data = _numbers(event.data) if is_metrics else ()
-    return JobEvent(job_id, number, event.created_at, level, event.message, kind, data)
-
-
-def _saved(number: int, one: _Point) -> Saved:
-    return Saved(number, one.created_at, one.step_number, one.fine_tuned_model_checkpoint, _numbers(one.metrics))
-
-
-def _numbers(written: Any) -> tuple[tuple[str, float], ...]:
-    pairs = written.items() if isinstance(written, dict) else ()
-    good = ((str(name), value) for name, value in pairs if isinstance(value, int | float) and value is not True)
-    return tuple((name, float(value)) for name, value in good)
+def _event(job_id: str, event: Happened) -> JobEvent:
+    return JobEvent(job_id, event.number, event.at, event.level, event.message, event.kind, event.data)
 
 
 def _plain(written: Any) -> dict[str, float | int | str]:

@@ -220,12 +220,6 @@ class TuningJobs:
             values = {name: getattr(model, name) for name in model.__struct_fields__}
             await session.execute(self._upsert(_MODELS, ["id"]), values)
 
-    async def unfinished(self) -> int:
-        """How many jobs have not ended."""
-        query = select(func.count()).select_from(_JOBS).where(_JOBS.c.due_at.is_not(None))
-        async with self._database.session() as session:
-            return int((await session.execute(query)).scalar_one())
-
     async def finished(self, model: str, limit: int = 50) -> list[tuple[int, int]]:
         """Estimated and trained tokens of the last jobs for a base of which both are known."""
         known = _JOBS.c.estimated_tokens.is_not(None) & _JOBS.c.trained_tokens.is_not(None) & (_JOBS.c.model == model)

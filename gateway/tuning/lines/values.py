@@ -1,10 +1,6 @@
 """Model lines as they are kept."""
 
-from typing import Literal
-
 from gateway.core.values import Value
-
-Alias = Literal["champion", "challenger"]
 
 
 class Line(Value, frozen=True):

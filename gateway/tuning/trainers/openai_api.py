@@ -11,15 +11,14 @@ from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import (
     Happened,
     Means,
-    Numbers,
     Parameters,
     Plan,
     Progress,
-    Saved,
     Source,
     Status,
     TrainerRefused,
 )
+from gateway.tuning.openai_objects import Event, Fault, Listed, Named, Point, happened, read, saved
 from gateway.upstream.asking import ask
 
 JOBS = "/fine_tuning/jobs"
@@ -45,14 +44,8 @@ STATUSES: dict[str, Status] = {
 }
 
 
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str | None = None
-    param: str | None = None
-
-
 class _Refused(msgspec.Struct):
-    error: _Error = msgspec.field(default_factory=_Error)
+    error: Fault = msgspec.field(default_factory=Fault)
 
 
 class JobFound(msgspec.Struct):
@@ -60,7 +53,7 @@ class JobFound(msgspec.Struct):
 
     id: str = ""
     status: str = ""
-    error: _Error | None = None
+    error: Fault | None = None
     fine_tuned_model: str | None = None
     trained_tokens: int | None = None
     finished_at: float | None = None
@@ -71,28 +64,6 @@ class JobFound(msgspec.Struct):
     suffix: str | None = None
     user_provided_suffix: str | None = None
     result_files: list[str] | None = None
-
-
-class _Event(msgspec.Struct):
-    id: str
-    created_at: float = 0.0
-    level: str = "info"
-    message: str = ""
-    type: str | None = "message"
-    data: Any = None
-
-
-class _Point(msgspec.Struct):
-    id: str
-    created_at: float = 0.0
-    step_number: int = 0
-    fine_tuned_model_checkpoint: str = ""
-    metrics: dict[str, Any] = {}
-
-
-class _Page(msgspec.Struct):
-    data: list[msgspec.Raw] = []
-    has_more: bool = False
 
 
 class OpenaiApi:
@@ -121,7 +92,7 @@ class OpenaiApi:
         body["training_file"] = await self._means.copied(self._entry.upstream, training, "fine-tune")
         if validation is not None:
             body["validation_file"] = await self._means.copied(self._entry.upstream, validation, "fine-tune")
-        job: JobFound = _read(await self._ask("POST", JOBS, msgspec.json.encode(body)), JobFound)
+        job: JobFound = read(await self._ask("POST", JOBS, msgspec.json.encode(body)), JobFound)
         return job.id
 
     def body(self, plan: Plan) -> dict[str, Any]:
@@ -144,21 +115,21 @@ class OpenaiApi:
     async def watch(self, reference: str, since: int) -> Progress:
         """See Trainer. The job is read before its events, so an end never comes without what led to it."""
         here = f"{JOBS}/{quote(reference, safe='')}"
-        job = _read(await self._ask("GET", here), JobFound)
+        job = read(await self._ask("GET", here), JobFound)
         if job.status not in self.statuses:
             raise UpstreamFailed(f"Upstream {self._entry.upstream!r} says {job.status!r} of job {reference!r}.")
         events = await self._events(reference, since)
-        points = [_read(raw, _Point) async for raw in self._items(f"{here}/checkpoints", lambda _: False)]
+        points = [read(raw, Point) async for raw in self._items(f"{here}/checkpoints", lambda _: False)]
         error = job.error
         told = None if error is None or not (error.code or error.message) else error
         return Progress(
             status=self.statuses[job.status],
             events=tuple(events),
-            checkpoints=tuple([_saved(point.step_number, point) for point in reversed(points)]),
+            checkpoints=tuple([saved(point.step_number, point) for point in reversed(points)]),
             tuned_model=job.fine_tuned_model,
             trained_tokens=job.trained_tokens,
             hyperparameters=_resolved(job),
-            error=None if told is None else (told.code or "training_failed", told.message, told.param),
+            error=None if told is None else (told.code or "training_failed", told.message or "", told.param),
             finished_at=job.finished_at,
             estimated_finish=job.estimated_finish,
             results=tuple(job.result_files or ()),
@@ -169,7 +140,7 @@ class OpenaiApi:
         try:
             await self._told(reference, "cancel")
         except NotSupported:
-            job = _read(await self._ask("GET", f"{JOBS}/{quote(reference, safe='')}"), JobFound)
+            job = read(await self._ask("GET", f"{JOBS}/{quote(reference, safe='')}"), JobFound)
             if self.statuses.get(job.status) not in ENDED:
                 raise
 
@@ -202,10 +173,10 @@ class OpenaiApi:
 
     async def _begun(self, job_id: str) -> str | None:
         query = urlencode({"limit": PAGE, f"metadata[{MARK}]": job_id})
-        jobs = _read(await self._ask("GET", f"{JOBS}?{query}"), _Page)
+        jobs = read(await self._ask("GET", f"{JOBS}?{query}"), Listed)
         # Not everybody who speaks this API knows the filter, so what comes is looked at.
         for raw in jobs.data:
-            job: JobFound = _read(raw, JobFound)
+            job: JobFound = read(raw, JobFound)
             if self.is_marked(job, job_id):
                 return job.id
         return None
@@ -220,9 +191,9 @@ class OpenaiApi:
         if count > since:
             count, last = 0, ""
         here = f"{JOBS}/{quote(reference, safe='')}/events"
-        read = [_read(raw, _Event) async for raw in self._items(here, lambda raw: _read(raw, _Event).id == last)]
-        fresh = [event for event in reversed(read) if event.id != last]
-        numbered = [_happened(count + place, event) for place, event in enumerate(fresh)]
+        told = [read(raw, Event) async for raw in self._items(here, lambda raw: read(raw, Event).id == last)]
+        fresh = [event for event in reversed(told) if event.id != last]
+        numbered = [happened(count + place, event) for place, event in enumerate(fresh)]
         if fresh:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
@@ -233,14 +204,14 @@ class OpenaiApi:
         after = None
         while True:
             query = {"limit": PAGE} | ({"after": after} if after else {})
-            page = _read(await self._ask("GET", f"{target}?{urlencode(query)}"), _Page)
+            page = read(await self._ask("GET", f"{target}?{urlencode(query)}"), Listed)
             for raw in page.data:
                 yield raw
                 if is_enough(raw):
                     return
             if not page.has_more or not page.data:
                 return
-            after = _read(page.data[-1], _Point).id
+            after = read(page.data[-1], Named).id
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> bytes:
         """The body of a 2xx. Raises TrainerRefused for what will not get better, else UpstreamFailed."""
@@ -255,18 +226,11 @@ class OpenaiApi:
         raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to {method} {target.partition('?')[0]}.")
 
 
-def _read(body: bytes | msgspec.Raw, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamFailed("The trainer's answer is not what OpenAI's API gives.") from None
-
-
-def _refusal(answer: bytes) -> _Error:
+def _refusal(answer: bytes) -> Fault:
     try:
         return msgspec.json.decode(answer, type=_Refused).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Error()
+        return Fault()
 
 
 def _resolved(job: JobFound) -> Parameters:
@@ -279,24 +243,6 @@ def _resolved(job: JobFound) -> Parameters:
 def _concrete(written: Any) -> dict[str, float | int | str]:
     pairs = written.items() if isinstance(written, dict) else ()
     return {str(name): value for name, value in pairs if isinstance(value, int | float | str) and value != "auto"}
-
-
-def _happened(number: int, event: _Event) -> Happened:
-    level: Any = event.level if event.level in {"info", "warn", "error"} else "info"
-    is_metrics = event.type == "metrics"
-    kind: Any = "metrics" if is_metrics else "message"
-    return Happened(number, event.created_at, level, event.message, kind, _numbers(event.data) if is_metrics else ())
-
-
-def _saved(number: int, point: _Point) -> Saved:
-    model = point.fine_tuned_model_checkpoint
-    return Saved(number, point.created_at, point.step_number, model, _numbers(point.metrics))
-
-
-def _numbers(written: Any) -> Numbers:
-    pairs = written.items() if isinstance(written, dict) else ()
-    good = ((str(name), value) for name, value in pairs if isinstance(value, int | float) and value is not True)
-    return tuple((name, float(value)) for name, value in good)
 
 
 TRAINER = OpenaiApi

@@ -5,8 +5,6 @@ from collections import Counter
 from gateway.tuning.datasets.faults import Code, Context, Family
 from gateway.tuning.datasets.rows import Row
 
-MOST_ROWS_WITH_IMAGES = 50_000
-
 
 class FileShape:
     """Counts the rows and their forms."""
