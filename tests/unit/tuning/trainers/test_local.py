@@ -36,7 +36,7 @@ asyncio.run(main())
 
 
 def local(root: Path, tiny: Path, **more: object) -> LocalTrainer:
-    return LocalTrainer(root, {"tiny": BaseModel(str(tiny), learning_rate=TINY_RATE)}, **more)  # type: ignore[arg-type]
+    return LocalTrainer(root, {"tiny": BaseModel(str(tiny), learning_rate=TINY_RATE)}, **more)  # type: ignore[arg-type]  # as given
 
 
 def script(path: Path, text: str) -> str:

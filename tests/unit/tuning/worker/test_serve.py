@@ -113,7 +113,7 @@ def test_a_stream_says_the_same_and_its_usage(client: OpenAI) -> None:
 def test_an_answer_ends_where_it_is_told_to(client: OpenAI) -> None:
     assert said(client, NAME, stop=["five"]) == ANSWER.partition("five")[0]
     messages = [{"role": "user", "content": ASKED}]
-    short = client.chat.completions.create(model=NAME, messages=messages, max_tokens=2)  # type: ignore[arg-type]
+    short = client.chat.completions.create(model=NAME, messages=messages, max_tokens=2)  # type: ignore[arg-type]  # plain dicts
     assert short.choices[0].finish_reason == "length"
     assert ANSWER.startswith(str(short.choices[0].message.content))
     assert short.usage is not None
