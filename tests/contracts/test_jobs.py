@@ -1,5 +1,6 @@
 """Jobs in both databases: one process's at a time, and the same rows whoever books them, however often."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,11 +60,17 @@ async def test_the_first_end_that_is_told_stays(database: Database) -> None:
 
 
 async def start(provider: OfflineServer) -> str:
+    """A job that has ended."""
     async with httpx2.AsyncClient(base_url=provider.base_url, headers={"authorization": "Bearer k"}) as client:
         form = {"file": ("t.jsonl", LINE * 20)}
         file = (await client.post("/files", files=form, data={"purpose": "fine-tune"})).json()["id"]
         body = {"model": JOB.model, "training_file": file}
-        return str((await client.post("/fine_tuning/jobs", json=body)).json()["id"])
+        job = str((await client.post("/fine_tuning/jobs", json=body)).json()["id"])
+        for _ in range(1_000):
+            if (await client.get(f"/fine_tuning/jobs/{job}")).json()["status"] == "succeeded":
+                return job
+            await asyncio.sleep(0.01)
+        raise AssertionError("the provider's job did not end")
 
 
 async def test_a_watcher_killed_between_journal_and_database_leaves_one_row(
