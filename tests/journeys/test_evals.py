@@ -265,6 +265,12 @@ class TestFaults:
         for place in ("testing_criteria[0].operation", "testing_criteria[1].range", "testing_criteria[2].source"):
             assert place in told
 
+    def test_an_item_schema_that_is_none_is_refused(self, client: openai.OpenAI) -> None:
+        config: Any = {"type": "custom", "item_schema": {"type": "text"}}
+        with pytest.raises(openai.BadRequestError, match="no JSON Schema") as caught:
+            client.evals.create(data_source_config=config, testing_criteria=[EQUAL])
+        assert caught.value.param == "data_source_config.item_schema"
+
     def test_every_fault_of_the_data_is_told_with_its_line(
         self, client: openai.OpenAI, made: EvalCreateResponse
     ) -> None:
@@ -275,10 +281,10 @@ class TestFaults:
             client.evals.runs.create(made.id, data_source=source)
         told = str(caught.value)
         for fault in (
-            "line 1: item.question must be string",
+            "line 1: item.question: 1 is not of type 'string'",
             "line 1: sample.output_text is named and there is no sample",
             "line 3: is no JSON",
-            "line 4: item.answer is missing",
+            "line 4: item: 'answer' is a required property",
         ):
             assert fault in told
         assert list(client.evals.runs.list(made.id)) == []

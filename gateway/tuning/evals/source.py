@@ -10,7 +10,6 @@ from gateway.tuning.evals.data_source import MOST_ITEMS, Asked, DataSource, File
 from gateway.tuning.evals.prompts import ItemReference
 from gateway.tuning.evals.values import Row
 from gateway.tuning.graders.messages import texts_of
-from gateway.tuning.graders.shape import faults_of
 from gateway.tuning.graders.template import (
     Reference,
     Subject,
@@ -20,6 +19,7 @@ from gateway.tuning.graders.template import (
     references_of,
 )
 from gateway.tuning.graders.written import AnyGrader, names_of
+from gateway.tuning.json_schemas import checked, faults_of
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ITEM_BYTES = 1024 * 1024
@@ -110,9 +110,14 @@ def _wanted(source: DataSource, criteria: Sequence[AnyGrader]) -> list[Reference
     return list({name.written: name for name in names}.values())
 
 
+def _of_shape(item: Json, schema: Json) -> list[str]:
+    ready = checked(schema) if isinstance(schema, dict) else None
+    return [] if ready is None or ready.validator is None else faults_of(ready.validator, item, "item")
+
+
 def _faults(row: _Row, source: DataSource, schema: Json, wanted: Iterable[Reference]) -> Iterator[str]:
     _, item, sample = row
-    yield from faults_of(item, schema)
+    yield from _of_shape(item, schema)
     subject = Subject(item, sample)
     for name in wanted:
         try:

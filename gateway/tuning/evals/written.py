@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from gateway.tuning.graders.spec import Name, Spec, faults_told, told_faults
 from gateway.tuning.graders.text_similarity import TextSimilarity
 from gateway.tuning.graders.written import TAGS as GRADER_TAGS
 from gateway.tuning.graders.written import AnyGrader, grader_or_faults
+from gateway.tuning.json_schemas import checked
 
 MOST_CRITERIA = 50
 KINDS = ("custom", "logs", "stored_completions", "jsonl", "completions", "responses", "file_content", "file_id")
@@ -20,11 +21,18 @@ NO_LOGS = (
 Metadata = dict[str, str] | None
 
 
+def _is_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    fault = checked(schema).fault
+    if fault:
+        raise ValueError(fault)
+    return schema
+
+
 class Custom(Spec):
     """Rows that a caller brings."""
 
     type: Literal["custom"]
-    item_schema: dict[str, Any]
+    item_schema: Annotated[dict[str, Any], AfterValidator(_is_schema)]
     include_sample_schema: bool = False
 
 

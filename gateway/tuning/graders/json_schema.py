@@ -8,15 +8,18 @@ from pydantic import AfterValidator
 from gateway.core.answered import Ask
 from gateway.tuning.graders.graded import Graded
 from gateway.tuning.graders.replies import UNREADABLE
-from gateway.tuning.graders.shape import CHECKED, faults_of, unchecked
 from gateway.tuning.graders.spec import GraderSpec, TemplateText
 from gateway.tuning.graders.template import Subject, filled
+from gateway.tuning.json_schemas import checked, faults_of
 
 
 def _is_checked(schema: dict[str, Any]) -> dict[str, Any]:
-    words = list(unchecked(schema))
-    if words:
-        raise ValueError(f"{', '.join(words[:5])} is not checked here; there are {', '.join(sorted(CHECKED))}")
+    ready = checked(schema)
+    if ready.fault:
+        raise ValueError(ready.fault)
+    if ready.unchecked:
+        # A score would promise what nobody looked at.
+        raise ValueError(f"{', '.join(ready.unchecked[:5])} cannot be checked here")
     return schema
 
 
@@ -34,5 +37,6 @@ async def grade_form(grader: JsonSchema, subject: Subject, _ask: Ask) -> Graded:
         value = msgspec.json.decode(filled(grader.input, subject).encode())
     except (*UNREADABLE, UnicodeEncodeError):
         return Graded(0.0, passed=False)
-    fits = next(faults_of(value, grader.json_schema, "answer"), None) is None
+    validator = checked(grader.json_schema).validator
+    fits = validator is not None and not faults_of(validator, value)
     return Graded(float(fits), passed=fits)

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from gateway.tuning.datasets.arguments import checked, faults_of
 from gateway.tuning.datasets.faults import Code, Context, Family, Told
 from gateway.tuning.datasets.places import Place, key_column
 from gateway.tuning.datasets.rows import Row, Turn, is_object
+from gateway.tuning.json_schemas import checked, faults_of
 
 MOST_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")

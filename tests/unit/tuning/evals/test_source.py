@@ -80,11 +80,11 @@ def test_every_fault_is_told_with_its_line() -> None:
     )
     told = refused(content)
     for fault in (
-        "line 1: item.q must be string",
+        "line 1: item.q: 1 is not of type 'string'",
         "line 2: is no JSON",
         "line 3: must be an object with an object `item`",
-        "line 4: item.n must be integer or null",
-        "line 4: item.tags[1] must be one of ['a', 'b']",
+        "line 4: item.n: 1.5 is not of type 'integer', 'null'",
+        "line 4: item.tags[1]: 'c' is not one of ['a', 'b']",
         "line 5: sample.output_text is named and there is no sample",
         "line 6: `sample` must be an object",
         "line 7: is no JSON",

@@ -191,9 +191,16 @@ async def test_an_answer_has_the_form_or_has_it_not(said: str, score: float) -> 
     assert (found.score, found.passed, found.errors.is_empty) == (score, bool(score), True)
 
 
-def test_a_form_that_nobody_would_check_is_refused() -> None:
-    schema: Json = {"type": "object", "properties": {"a": {"pattern": "x"}}, "oneOf": []}
-    with pytest.raises(InvalidRequest, match=r"oneOf, properties\.a\.pattern is not checked here") as caught:
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"properties": {"a": {"pattern": "(?=x)y"}}}, r"pattern '\(\?=x\)y' cannot be checked here"),
+        ({"unevaluatedProperties": False}, "unevaluatedProperties cannot be checked here"),
+        ({"type": "text"}, "no JSON Schema"),
+    ],
+)
+def test_a_form_that_nobody_would_check_is_refused(schema: Json, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told) as caught:
         read_grader(json.dumps({"type": "json_schema", "name": "f", "input": "x", "json_schema": schema}).encode())
     assert caught.value.param == "grader.json_schema"
 
