@@ -27,6 +27,7 @@ from gateway.tuning.jobs.asked import OUR_IDS, MethodAsked, MethodOptions, NewJo
 from gateway.tuning.jobs.store import TuningJobs
 from gateway.tuning.jobs.values import TuningJob
 from gateway.tuning.lines.values import Version
+from gateway.tuning.retraining.reminder import Reminder
 from gateway.tuning.retraining.store import RetrainPlans, results_of
 from gateway.tuning.retraining.values import RetrainAsked, RetrainPlan, Step
 
@@ -155,7 +156,7 @@ class Retraining:
             job = job_of(body, asked_of(body), metadata, Owner(asked.team), where, self._clock.wall())
             job = msgspec.structs.replace(job, id=identity)
             await self._jobs.add(job, first_events(job))
-        state = ""
+        state, reminder = "", Reminder(self._told, self._clock)
         while True:
             found = await self._jobs.find(identity)
             if found is None:
@@ -165,6 +166,7 @@ class Retraining:
                 self._told("train", f"{identity} is {state}")
             if found.has_ended:
                 break
+            reminder.look("train", moves=found.tries)
             await asyncio.sleep(LOOK_SECONDS)
         if found.tuned_model is None:
             error = f"Job {identity} {found.state}: {found.error or 'no reason was given'}"
@@ -180,7 +182,7 @@ class Retraining:
         identity = f"eval_{_digits(plan, 3)}"
         team = planned.asked.team
         await self._evaluations.begin(plan.line, read_golden(content), arms, team=team, identity=identity)
-        told = ""
+        told, reminder = "", Reminder(self._told, self._clock)
         while True:
             found = await self._evaluations.told(plan.line, identity, team)
             text = ", ".join(f"{one.arm.name} {one.done}/{found.items}" for one in found.arms)
@@ -189,6 +191,7 @@ class Retraining:
                 self._told("evaluate", text)
             if found.is_over:
                 return found
+            reminder.look("evaluate", moves=sum(one.done for one in found.arms))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _require_measured(self, plan: RetrainPlan, evaluated: Evaluated, version: int) -> None:
