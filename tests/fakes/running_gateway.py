@@ -1,6 +1,7 @@
 """The product as a user runs it: `python -m gateway serve` in a process of its own, ended by its id."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -31,11 +32,19 @@ END_SECONDS = 15.0
 Found = TypeVar("Found")
 
 
+# Below the ports that the system gives to connections that go out (32768 and up on Linux), so that none of those
+# takes one between here and its use. Each process of a parallel run begins elsewhere and gives none twice.
+PORTS = range(10_000, 32_000)
+_offsets = itertools.count(os.getpid() * 61)
+
+
 def free_port() -> int:
     """A loopback port that nobody uses at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+    for _ in PORTS:
+        port = PORTS[next(_offsets) % len(PORTS)]
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def until(look: Callable[[], Found | None], seconds: float = 5.0, *, what: str = "") -> Found:
