@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.answered import Answers
 from gateway.beside import Beside, kept_up
 from gateway.charges import Charges
+from gateway.core import collector
 from gateway.core.clock import Clock, month_start, utc_month
 from gateway.core.errors import BadConfiguration, KnowledgeUnavailable
 from gateway.core.money import nano_from_usd
@@ -259,9 +259,7 @@ class Gateway:
             self._task("library", self.library.watch)
             self._task("sources", self.library.poll)
         self.beside.start()
-        # What was made up to here lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        collector.settle()
         self.ready = True
 
     async def stop(self) -> None:

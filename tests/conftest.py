@@ -1,5 +1,6 @@
 """What every part of the suite may ask for."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes.postgres import Postgres, running_postgres
+
+# Nobody here talks to the world. The world's certificates take 20 ms to read, for each of thousands of clients.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "fixtures" / "authority.pem")
 
 # The same examples on every run: a failure is a change of ours, and a slow machine is none.
 settings.register_profile("steady", deadline=None, derandomize=True)

@@ -127,7 +127,7 @@ class RunningGateway:
         code = self.process.poll()
         assert code is None, f"the gateway ended with {code}:\n{self.log()[-4000:]}"
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return self.http.get("/readyz", timeout=2).status_code == 200
         except httpx2.TransportError:
             return False
 

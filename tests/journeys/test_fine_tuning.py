@@ -311,7 +311,7 @@ async def test_the_end_of_a_job_is_told_signed_as_the_sdk_verifies(tmp_path: Pat
         client.webhooks.unwrap(visit.body.decode(), headers)
 
 
-SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 20))]
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 20))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
