@@ -7,6 +7,8 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 TRAIN   := $(VENV)/.train
 DATA   ?=
+# Tests wait about as long as they work.
+JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: serve train test soak check format bench lock clean
 
@@ -17,7 +19,7 @@ serve: $(RUNTIME)
 train: $(RUNTIME) $(TRAIN)
 
 test: $(DEV) $(TRAIN)
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV)
 	$(BIN)/python -m pytest -m soak
