@@ -22,7 +22,8 @@ PACKAGE = str(Path(gateway.__file__).parent)
 MOST_FILES = 41
 MOST_FUNCTIONS = 158
 WARM_UP = 5
-MEASURED = 60
+# On a busy machine hardly one call passes in which nothing of the background runs.
+MEASURED = 1_000
 
 # Each rule that is passed over adds the functions of its conditions: those are the policy's, not the line's.
 POLICY = {
@@ -87,7 +88,7 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: s
 
 
 async def measured(tmp_path: Path, upstream_url: str) -> Line:
-    """The shortest of some calls: what ran in the background meanwhile is in the longer ones."""
+    """The first call that is short enough, else the shortest: what ran in the background is in the longer ones."""
     (tmp_path / "policies").mkdir()
     for name, text in POLICY.items():
         (tmp_path / "policies" / name).write_text(text)
@@ -126,8 +127,14 @@ async def _shortest(port: int, key: str) -> Line:
         finally:
             sys.setprofile(None)
         lines.append(line)
+        if is_short(line):
+            break
     writer.close()
     return min(lines, key=lambda line: len(line.calls))
+
+
+def is_short(line: Line) -> bool:
+    return len(line.files) <= MOST_FILES and len(line.calls) <= MOST_FUNCTIONS
 
 
 async def test_a_plain_call_runs_through_few_files_and_functions(tmp_path: Path) -> None:
