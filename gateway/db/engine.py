@@ -1,5 +1,6 @@
 """One engine for SQLite and PostgreSQL."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,18 @@ CONNECT_SECONDS = 5
 COMMAND_SECONDS = 20
 
 
+class _Connection(sqlite3.Connection):
+    def close(self) -> None:
+        """As it is, but without a transaction left behind.
+
+        SQLite puts the end off while a cursor of the connection lives, and with it the release of the write lock. A
+        cancelled task's cursor lives in its traceback, until the garbage collector comes by.
+        """
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 class Database:
     """Sessions of one database. `dialect` is `sqlite` or `postgresql`.
 
@@ -26,7 +39,7 @@ class Database:
         # What a statement is about is a team's own: a fault that is logged must not tell it.
         arguments: dict[str, object] = {"hide_parameters": True}
         if url.startswith("sqlite"):
-            arguments["connect_args"] = {"timeout": BUSY_SECONDS}
+            arguments["connect_args"] = {"timeout": BUSY_SECONDS, "factory": _Connection}
         else:
             arguments |= {"pool_size": 5, "max_overflow": 5, "pool_pre_ping": True, "pool_timeout": CONNECT_SECONDS}
             # Without them a server that takes a connection and then says nothing holds a task for ever.

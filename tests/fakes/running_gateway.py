@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 # Below the ports that the system gives to connections that go out (32768 and up on Linux), so that none of those
 # takes one between here and its use. Each process of a parallel run begins elsewhere and gives none twice.
 PORTS = range(10_000, 32_000)
-_offsets = itertools.count(os.getpid() * 61)
+_offsets = itertools.count(os.getpid() * 1_361)
 
 
 def free_port() -> int:
