@@ -1,5 +1,6 @@
 """What every part of the suite may ask for."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "fixtures" / "authorit
 # The same examples on every run: a failure is a change of ours, and a slow machine is none.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+def pytest_collection_finish() -> None:
+    """Nine thousand collected tests stay: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     if request.param == "sqlite":
         opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'books.db'}")
     else:
-        opened = Database(request.getfixturevalue("postgres").fresh())
+        opened = Database(await request.getfixturevalue("postgres").migrated())
     await upgrade(opened)
     yield opened
     await opened.close()

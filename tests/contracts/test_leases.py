@@ -34,7 +34,7 @@ POOL = pool_id(RULE, PERIOD)
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     url = f"sqlite+aiosqlite:///{tmp_path / 'leases.db'}"
-    made = Database(url if request.param == "sqlite" else request.getfixturevalue("postgres").fresh())
+    made = Database(url if request.param == "sqlite" else await request.getfixturevalue("postgres").migrated())
     await upgrade(made)
     yield made
     await made.close()

@@ -53,7 +53,7 @@ async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield Shared(MemoryPools(), None)
         return
     url = f"sqlite+aiosqlite:///{tmp_path / 'pools.db'}"
-    database = Database(url if request.param == "sqlite" else request.getfixturevalue("postgres").fresh())
+    database = Database(url if request.param == "sqlite" else await request.getfixturevalue("postgres").migrated())
     await upgrade(database)
     yield Shared(LeaseStore(database), database)
     await database.close()

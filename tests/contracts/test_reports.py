@@ -42,7 +42,7 @@ BY = [*([name] for name in GROUPS), ["metadata.feature"], ["team", "day"], ["met
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     url = f"sqlite+aiosqlite:///{tmp_path / 'books.db'}"
-    opened = Database(url if request.param == "sqlite" else request.getfixturevalue("postgres").fresh())
+    opened = Database(url if request.param == "sqlite" else await request.getfixturevalue("postgres").migrated())
     await upgrade(opened)
     yield opened
     await opened.close()

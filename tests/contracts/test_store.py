@@ -10,8 +10,6 @@ import pytest
 
 from gateway.core.errors import KnowledgeUnavailable
 from gateway.core.facts import AttributeValue
-from gateway.db.engine import Database
-from gateway.db.schema import upgrade
 from gateway.knowledge.chunks import Passage, cut
 from gateway.knowledge.document import write_document
 from gateway.knowledge.embedders import DimensionMismatch
@@ -29,15 +27,8 @@ def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Opened:
 
 
 def _postgresql(request: pytest.FixtureRequest, _folder: Path) -> Opened:
-    url: str = request.getfixturevalue("postgres").fresh()
-    asyncio.run(_migrated(url))
+    url: str = asyncio.run(request.getfixturevalue("postgres").migrated())
     return lambda: PostgresqlStore(url)
-
-
-async def _migrated(url: str) -> None:
-    database = Database(url)
-    await upgrade(database)
-    await database.close()
 
 
 OPENINGS: dict[str, Callable[[pytest.FixtureRequest, Path], Opened]] = {"sqlite": _sqlite, "postgresql": _postgresql}
