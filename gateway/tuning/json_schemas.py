@@ -1,11 +1,13 @@
 """Values against a JSON Schema that somebody sent: tools' parameters, an eval's items, answers in a form.
 
 JSON Schema 2020-12 by the `jsonschema` library, but for its patterns: those are matched by RE2, as Python's engine can
-be kept busy for ever by one. No reference is followed out of a schema, and nothing fetched.
+be kept busy for ever by one. No reference is followed out of a schema, and nothing fetched. What a schema may cost is
+bounded: one of a kilobyte can ask for more steps than there are atoms.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,9 +17,18 @@ import re2
 # A schema of this size is hostile; tools' parameters have some hundred bytes.
 MOST_SCHEMA = 200_000
 MOST_FAULTS = 5
+# Keywords looked at for one value, each choice of an `enum` counted; about a second.
+MOST_STEPS = 200_000
 # These two would match patterns by Python's engine, however they come about.
 UNCHECKED = ("unevaluatedProperties", "unevaluatedItems")
 _PROPERTIES, _PATTERN, _PATTERNS = "properties", "pattern", "patternProperties"
+
+
+_left: ContextVar[list[int]] = ContextVar("steps left")
+
+
+class _TooMuch(Exception):
+    """A value and a schema together ask for too many steps."""
 
 
 class Found(Protocol):
@@ -55,8 +66,13 @@ def checked(schema: Mapping[str, object]) -> Checked:
 
 def faults_of(validator: Validator, value: object, root: str = "$") -> list[str]:
     """What of the value does not fit, the first five, in the order of their places. root: what the value is called."""
+    _left.set([MOST_STEPS])
     try:
         found = [f"{root}{fault.json_path[1:]}: {fault.message[:200]}" for fault in _first(validator, value)]
+    except _TooMuch:
+        return [f"{root}: takes more than {MOST_STEPS:,} steps to check"]
+    except ArithmeticError:
+        return [f"{root}: a number is too large to check"]
     except RecursionError:
         return [f"{root}: the schema refers to itself without end"]
     except _library().unresolvable as fault:
@@ -87,8 +103,42 @@ def _library() -> _Library:
     own: dict[str, Any] = dict.fromkeys(UNCHECKED, _nothing)
     own |= {_PATTERN: _by_pattern(library.ValidationError), _PATTERNS: _by_patterns}
     own |= {"additionalProperties": _additional(library.ValidationError)}
-    safe = library.validators.extend(library.Draft202012Validator, own)
+    own |= {"uniqueItems": _unique(library.ValidationError)}
+    usual = library.Draft202012Validator
+    counted = {word: _counted(check) for word, check in {**usual.VALIDATORS, **own}.items()}
+    safe = library.validators.extend(usual, counted)
     return _Library(safe, referencing.Registry(), library.SchemaError, unresolvable)
+
+
+def _counted(check: Callable[..., Iterator[object] | None]) -> Any:
+    def count(validator: Any, value: object, instance: object, schema: object) -> Iterator[object]:
+        left = _left.get()
+        left[0] -= 1 + (len(value) if isinstance(value, list) else 0)
+        if left[0] < 0:
+            raise _TooMuch
+        yield from check(validator, value, instance, schema) or ()
+
+    return count
+
+
+def _unique(error: Any) -> Any:
+    def check(_validator: object, wanted: object, instance: object, _schema: object) -> Iterator[object]:
+        """By digests: each beside each other takes ten seconds for some thousand."""
+        if wanted is not True or not isinstance(instance, list):
+            return
+        if len({msgspec.json.encode(_plain(one), order="sorted") for one in instance}) < len(instance):
+            yield error("has equal items")
+
+    return check
+
+
+def _plain(value: object) -> object:
+    """1.0 is 1, and true is neither."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return {name: _plain(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _nothing(*_: object) -> Iterator[object]:

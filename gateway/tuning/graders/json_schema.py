@@ -1,5 +1,6 @@
 """json_schema: whether a text is JSON of a form. One of ours: the official API has no such grader."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,5 +39,6 @@ async def grade_form(grader: JsonSchema, subject: Subject, _ask: Ask) -> Graded:
     except (*UNREADABLE, UnicodeEncodeError):
         return Graded(0.0, passed=False)
     validator = checked(grader.json_schema).validator
-    fits = validator is not None and not faults_of(validator, value)
+    # Off the loop: what a schema asks for may take a second.
+    fits = validator is not None and not await asyncio.to_thread(faults_of, validator, value)
     return Graded(float(fits), passed=fits)

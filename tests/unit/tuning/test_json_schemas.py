@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.tuning.json_schemas import MOST_FAULTS, MOST_SCHEMA, checked, faults_of
+from gateway.tuning.json_schemas import MOST_FAULTS, MOST_SCHEMA, MOST_STEPS, checked, faults_of
 
 # Python's engine needs longer than the world for it.
 CATASTROPHE = "^(a+)+$"
@@ -31,6 +31,7 @@ def faults(schema: dict[str, Any], value: object, root: str = "$") -> list[str]:
         ),
         ({"properties": {"a": {}}, "additionalProperties": {"type": "null"}}, {"a": 1, "b": None}, {"b": 1}),
         ({"minItems": 2, "uniqueItems": True}, [1, 2], [1, 1]),
+        ({"uniqueItems": True}, [1, True, "1", {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"b": 2, "a": 1.0}]),
         ({"type": "integer"}, 2.0, True),
     ],
 )
@@ -64,6 +65,23 @@ def test_nothing_is_fetched_and_nothing_goes_on_for_ever() -> None:
     assert "which it does not hold" in away
     (endless,) = faults({"$ref": "#"}, 1)
     assert "without end" in endless
+
+
+def doubling(depth: int) -> dict[str, Any]:
+    """Each definition asks for the next one twice."""
+    named = {f"a{number}": {"allOf": [{"$ref": f"#/$defs/a{number + 1}"}] * 2} for number in range(depth)}
+    return {"$defs": named | {f"a{depth}": {"type": "integer"}}, "$ref": "#/$defs/a0"}
+
+
+def test_what_a_schema_may_cost_is_bounded() -> None:
+    assert faults(doubling(5), 1) == []
+    (endless,) = faults(doubling(60), 1)
+    assert f"{MOST_STEPS:,} steps" in endless
+    (chosen,) = faults({"items": {"enum": list(range(1_000))}}, [0] * 1_000)
+    assert f"{MOST_STEPS:,} steps" in chosen
+    assert faults({"uniqueItems": True}, [{"n": number} for number in range(50_000)]) == []
+    (vast,) = faults({"multipleOf": 0.5}, 10**400)
+    assert "too large" in vast
 
 
 def test_what_is_no_schema_is_said() -> None:
