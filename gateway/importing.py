@@ -23,7 +23,7 @@ from gateway.tuning.datasets.provenance import dataset_hash
 from gateway.tuning.jobs.store import Model, TuningJobs
 from gateway.tuning.jobs.values import ENDED, JobEvent, State, TuningJob
 from gateway.tuning.openai_objects import Event, Fault, Listed, Named, Point, happened, read, saved
-from gateway.upstream.asking import ask, fetch
+from gateway.upstream.asking import Refused, ask, fetch
 from gateway.upstream.upstreams import Upstream
 
 JOBS, FILES = "/fine_tuning/jobs", "/files"
@@ -35,6 +35,7 @@ FROM = "imported_from"
 METHODS: dict[str, Method] = {"supervised": "supervised", "dpo": "dpo", "reinforcement": "reinforcement"}
 STATES: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 MISSING = 404
+NOT_GIVEN = frozenset({400, 403, MISSING, 410})
 
 
 class _Job(msgspec.Struct):
@@ -239,9 +240,10 @@ class Importer:
         """The bytes of a file that is described there; None when it is not given out."""
         try:
             return b"".join([part async for part in fetch(self._upstream, f"{here}/content")])
-        except UpstreamFailed:
-            # A provider that answers for the file and not for its bytes will not next time either.
-            await self._ask(here)
+        except Refused as refused:
+            # Told of and not given out: OpenAI says 400 to some purposes. Anything else may pass, and is no answer.
+            if refused.answered not in NOT_GIVEN:
+                raise
             return None
 
     async def _remember(self, identity: str, known: StoredFile) -> None:
@@ -259,10 +261,10 @@ class Importer:
                     item = read(raw, kind)
                 except UpstreamFailed:
                     # One that is odd is told of, and takes nothing with it.
-                    self._left_out.append((read(raw, Named).id, "what the provider says of it cannot be read"))
+                    self._left_out.append((_name(raw) or "?", "what the provider says of it cannot be read"))
                     continue
                 yield item
-            last = read(page.data[-1], Named).id if page.data else None
+            last = next((name for raw in reversed(page.data) if (name := _name(raw))), None)
             if not page.has_more or last is None or last == after:
                 return
             after = last
@@ -275,6 +277,14 @@ class Importer:
         if status >= 300:
             raise UpstreamFailed(f"Upstream {self._upstream.name!r} answered {status} to GET {target}.")
         return answer
+
+
+def _name(raw: msgspec.Raw) -> str:
+    try:
+        named: Named = read(raw, Named)
+    except UpstreamFailed:
+        return ""
+    return named.id
 
 
 def _hash(content: bytes) -> str:

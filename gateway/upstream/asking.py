@@ -12,17 +12,26 @@ IDENTITY = (b"accept-encoding", b"identity")
 LONGEST_ANSWER = 64 * 1024 * 1024
 
 
+class Refused(UpstreamFailed):
+    """It answered, and not with what was asked for. answered: the status."""
+
+    def __init__(self, message: str, answered: int) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
 async def fetch(upstream: Upstream, target: str) -> AsyncGenerator[bytes, None]:
     """The body of `GET <target>` (below the upstream's prefix) as it comes.
 
-    Raises UpstreamFailed (502) for anything but a 2xx, for a reply that breaks off, and for one that does not come.
+    Raises Refused (502) for anything but a 2xx, UpstreamFailed (502) for a reply that breaks off or does not come.
     """
     outgoing = Outgoing("GET", target.encode("ascii"), (*upstream.headers, IDENTITY), b"")
     try:
         reply = await upstream.transport.send(upstream.origin, outgoing, upstream.deadlines, Lease())
         try:
             if not 200 <= reply.status < 300:
-                raise UpstreamFailed(f"Upstream {upstream.name!r} answered {reply.status} to GET {target}.")
+                told = f"Upstream {upstream.name!r} answered {reply.status} to GET {target}."
+                raise Refused(told, reply.status)
             while chunk := await reply.read():
                 yield chunk
         finally:

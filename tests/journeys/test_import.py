@@ -94,6 +94,21 @@ def test_what_was_imported_answers_under_its_own_ids(
         importing.client("named").fine_tuning.jobs.retrieve(jobs[0].id)
 
 
+def test_a_file_whose_provider_is_busy_is_not_said_to_be_gone(
+    importing: RunningGateway, jobs: list[Any], provider: OfflineServer
+) -> None:
+    """A 503 for its bytes ends the import, to be run again; a 403 is an answer."""
+    busy, refused = jobs[3].training_file, jobs[4].training_file
+    provider.lay(times=1, path=f"/v1/files/{busy}/content", status=503)
+    done = importing.cli("tuning", "import", "openai", "--team", "tuners")
+    assert done.returncode == 1
+    assert "503" in done.stderr
+    provider.lay(times=1, path=f"/v1/files/{refused}/content", status=403)
+    assert imported(importing, "--team", "tuners")["missing"] == [refused]
+    assert provider.faults() == []
+    assert importing.client("tuners").files.content(busy).content == training(3)
+
+
 def test_a_second_import_adds_nothing(importing: RunningGateway) -> None:
     imported(importing, "--team", "tuners")
     again = imported(importing, "--team", "tuners")
