@@ -47,7 +47,7 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
-def until(look: Callable[[], Found | None], seconds: float = 5.0, *, what: str = "") -> Found:
+def until(look: Callable[[], Found | None], seconds: float = 20.0, *, what: str = "") -> Found:
     """The first true value that `look` gives; looked for every few milliseconds. Raises AssertionError."""
     deadline = time.monotonic() + seconds
     while True:
@@ -256,7 +256,7 @@ class RunningGateway:
             query = f"SELECT * FROM usage_events WHERE {where} ORDER BY at, id"
             return [dict(row) for row in database.execute(query, values)]
 
-    def rows_of(self, team: str, count: int, seconds: float = 5.0) -> list[dict[str, Any]]:
+    def rows_of(self, team: str, count: int, seconds: float = 20.0) -> list[dict[str, Any]]:
         """A team's rows, once there are that many; more than that is a failure."""
         found = until(
             lambda: rows if len(rows := self.rows("team = ?", team)) >= count else None,
