@@ -8,7 +8,7 @@ paid for there.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -104,15 +104,15 @@ class Importer:
         self._missing: list[str] = []
         self._hashes: dict[str, str] = {}
 
-    async def run(self, team: str | None) -> Imported:
-        """Imports all there is. team: whose it becomes; None is what each job's metadata `team` says.
+    async def run(self, team: str | None, teams: Collection[str]) -> Imported:
+        """Imports all there is. team: whose it becomes; None is what each job's metadata `team` says, one of `teams`.
 
         Raises UpstreamFailed (502) when the provider cannot be asked: what was imported up to then stays.
         """
         jobs = [job async for job in self._items(JOBS, _Job)]
         for number, job in enumerate(reversed(jobs), 1):
             self._told(f"job {number} of {len(jobs)}: {job.id}")
-            await self._job(job, team)
+            await self._job(job, team, teams)
         if team is not None:
             await self._other_files(team)
         return Imported(
@@ -127,7 +127,7 @@ class Importer:
             is_dry=self._is_dry,
         )
 
-    async def _job(self, job: _Job, asked_team: str | None) -> None:
+    async def _job(self, job: _Job, asked_team: str | None, teams: Collection[str]) -> None:
         metadata = job.metadata or {}
         team = asked_team or metadata.get("team")
         if OURS in metadata or await self._jobs.find(job.id) is not None:
@@ -139,6 +139,9 @@ class Importer:
             return
         if team is None:
             self._left_out.append((job.id, "its metadata names no team; say --team"))
+            return
+        if team not in teams:
+            self._left_out.append((job.id, f"its metadata names {team!r}, which is no team here: create it, or --team"))
             return
         training = await self._file(job.training_file, team)
         validation = await self._file(job.validation_file, team) if job.validation_file else None

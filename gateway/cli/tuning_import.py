@@ -69,7 +69,7 @@ async def _import(place: Place, opened: Any, at: Any, team: str | None, *, is_dr
     trainer = next((name for name, entry in entries.items() if entry.upstream == at.name), at.name)
     importer = Importer(place.files, place.jobs, at, trainer, _tell, is_dry=is_dry)
     try:
-        return await importer.run(team)
+        return await importer.run(team, known)
     finally:
         if not is_dry:
             # Also of an import that was stopped: what it brought may be called.

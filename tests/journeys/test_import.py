@@ -19,6 +19,7 @@ from tests.fakes.running_gateway import ROOT, UPSTREAM_KEY, RunningGateway, runn
 LINE = b'{"messages":[{"role":"user","content":"Hi %d of %d"},{"role":"assistant","content":"Hello, number %d"}]}\n'
 MODEL = "gpt-4o-mini-2024-07-18"
 JOBS = 8
+TEAMS = {2: {"team": "named"}, 5: {"team": "unheard-of"}}
 
 
 def training(of: int) -> bytes:
@@ -39,7 +40,7 @@ def jobs(provider: OfflineServer) -> list[Any]:
     for number in range(JOBS):
         content = training(number) if number < JOBS - 1 else training(number)[:200]
         file = client.files.create(file=(f"training-{number}.jsonl", content), purpose="fine-tune")
-        metadata = {"number": str(number), **({"team": "named"} if number == 2 else {})}
+        metadata = {"number": str(number), **TEAMS.get(number, {})}
         job = client.fine_tuning.jobs.create(model=MODEL, training_file=file.id, suffix=f"s{number}", metadata=metadata)
         made.append(job.id)
     ended = {"succeeded", "failed"}
@@ -120,6 +121,7 @@ def test_jobs_of_no_team_are_left_out_and_said(importing: RunningGateway, jobs: 
     made = imported(importing)
     assert made["jobs"] == 1
     assert {one for one, _ in made["left_out"]} == {job.id for place, job in enumerate(jobs) if place != 2}
+    assert "'unheard-of', which is no team" in dict(made["left_out"])[jobs[5].id]
     assert importing.client("named").fine_tuning.jobs.retrieve(jobs[2].id).id == jobs[2].id
 
 
