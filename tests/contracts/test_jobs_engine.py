@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 
 from gateway.core.clock import Clock
-from gateway.core.errors import BudgetExceeded, NotFound
+from gateway.core.errors import BudgetExceeded, NotFound, UpstreamFailed
 from gateway.db.engine import Database
-from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer
+from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer, TrainerRefused
 from gateway.tuning.jobs.asked import MethodAsked, MethodOptions, NewJob, Owner, asked_of, first_events, job_of
 from gateway.tuning.jobs.engine import Booked, Checked, Engine
 from gateway.tuning.jobs.store import Inside, TuningJobs
@@ -19,6 +19,7 @@ from gateway.tuning.jobs.values import JobEvent, TuningJob
 from tests.fakes.trainers import source
 
 TOKENS, ROOM = 227, 300
+GONE = TrainerRefused("The trainer refused (404): No such job.", answered=404)
 
 
 class Around:
@@ -35,6 +36,14 @@ class Around:
         self.stopped = False
         self.progress = Progress("running")
         self.lost: frozenset[str] = frozenset()
+        # What the next calls of a trainer's method raise; the last one for good.
+        self.faulty: dict[str, list[Exception | None]] = {}
+
+    def _fault(self, method: str) -> None:
+        faults = self.faulty.get(method, [])
+        fault = faults.pop(0) if len(faults) > 1 else (faults or [None])[0]
+        if fault is not None:
+            raise fault
 
     def trainer(self, name: str) -> Trainer:
         del name
@@ -83,14 +92,17 @@ class Around:
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         del training, validation
+        self._fault("start")
         return plan.job_id
 
     async def watch(self, reference: str, since: int) -> Progress:
         del reference, since
+        self._fault("watch")
         return self.progress
 
     async def cancel(self, reference: str) -> None:
         del reference
+        self._fault("cancel")
 
     async def pause(self, reference: str) -> None:
         del reference
@@ -119,9 +131,9 @@ async def at_work(database: Database, around: Around, engines: int = 1) -> Async
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def added(store: TuningJobs, training_file: str = "file-quick") -> TuningJob:
+async def added(store: TuningJobs, training_file: str = "file-quick", days_ago: float = 0) -> TuningJob:
     body = NewJob("gpt", training_file, method=MethodAsked("supervised", supervised=MethodOptions()))
-    job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time())
+    job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time() - days_ago * 86_400)
     await store.add(job, first_events(job))
     return job
 
@@ -177,3 +189,66 @@ async def test_a_job_ends_without_a_result_file_that_its_trainer_has_lost(databa
         ("info", "It is done."),
     ]
     assert [one.number for one in events] == list(range(len(events)))[::-1]
+
+
+@pytest.mark.parametrize("method", ["start", "watch"])
+async def test_a_job_that_is_refused_at_any_moment_fails_in_its_trainers_words(
+    database: Database, around: Around, method: str
+) -> None:
+    around.faulty = {method: [GONE]}
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.has_ended)
+        assert (job.state, job.error) == ("failed", f'["training_refused","{GONE.message}",null]')
+        assert next((one.level, one.message) for one in await told(store, job)) == ("error", GONE.message)
+
+
+@pytest.mark.parametrize("method", ["cancel", "watch"])
+async def test_a_cancelled_job_that_its_trainer_does_not_know_any_more_is_cancelled(
+    database: Database, around: Around, method: str
+) -> None:
+    """Whether that is heard when it is told to end, or when it is looked at after."""
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.state == "running")
+        away = UpstreamFailed("It is away.")
+        around.faulty = {"watch": [away]}
+        await until(store, job, lambda one: one.quiet > 0)
+        around.faulty = {"watch": [away], method: [GONE]}
+        assert await store.want(job, "cancel", time.time())
+        done = await until(store, job, lambda one: one.has_ended)
+        assert (done.state, done.error, done.wanted) == ("cancelled", None, "")
+        events = await told(store, done)
+    assert [one.number for one in events] == list(range(done.events))[::-1]
+
+
+async def test_a_step_that_breaks_off_halfway_keeps_what_it_told(database: Database, around: Around) -> None:
+    """The trainer was told to pause and then went away: what comes later is told after that, not in its place."""
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.state == "running")
+        around.progress = Progress("running", events=(Happened(0, 1.0, "info", "Step 1."),))
+        around.faulty = {"watch": [UpstreamFailed("It is away."), None]}
+        assert await store.want(job, "pause", time.time())
+        job = await until(store, job, lambda one: one.seen > 0)
+        events = await told(store, job)
+    assert {"Pausing the job", "Step 1."} <= {one.message for one in events}
+    assert [one.number for one in events] == list(range(job.events))[::-1]
+
+
+async def test_a_file_that_is_deleted_while_it_is_sent_fails_its_job(database: Database, around: Around) -> None:
+    around.faulty = {"start": [NotFound("File 'file-quick' was deleted.")]}
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.has_ended)
+    assert (job.state, job.error) == (
+        "failed",
+        '["file_not_found","File \'file-quick\' was deleted.","training_file"]',
+    )
+
+
+async def test_a_fault_of_ours_is_tried_again_and_given_up_in_the_end(database: Database, around: Around) -> None:
+    around.faulty = {"watch": [RuntimeError("A fault of ours.")]}
+    async with at_work(database, around) as store:
+        done = await until(store, await added(store, days_ago=46), lambda one: one.has_ended)
+        assert done.state == "failed"
+        assert "trainer_unreachable" in str(done.error)
+        # Its hold is let go at once: it is tried again when it is due.
+        waits = await until(store, await added(store), lambda one: one.quiet > 1)
+        assert (waits.state, waits.has_ended) == ("queued", False)
