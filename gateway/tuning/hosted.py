@@ -14,6 +14,8 @@ from gateway.upstream.asking import ask
 
 # Statuses of a refusal that another try may mend: they say something of keys and of haste, not of the job.
 AGAIN = frozenset({401, 403, 408, 409, 425, 429})
+# A provider need not have every list that there may be of a job: what these say of one they do not say of the job.
+NO_LIST = frozenset({404, 405, 410})
 MARK_DIGITS = 10
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

@@ -4,21 +4,28 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from gateway.core.clock import Clock
+from gateway.core.discovery import members
 from gateway.core.errors import BudgetExceeded, NotFound, UpstreamFailed
 from gateway.db.engine import Database
+from gateway.policy.tuning_file import HostedTrainerEntry
+from gateway.tuning import trainers
 from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer, TrainerRefused
 from gateway.tuning.jobs.asked import MethodAsked, MethodOptions, NewJob, Owner, asked_of, first_events, job_of
 from gateway.tuning.jobs.engine import Booked, Checked, Engine
 from gateway.tuning.jobs.store import Inside, TuningJobs
-from gateway.tuning.jobs.values import JobEvent, TuningJob
+from gateway.tuning.jobs.values import JobEvent, TuningJob, Wanted
+from tests.fakes.api_server import in_json
+from tests.fakes.hosted_trainers import hosted
 from tests.fakes.trainers import source
 
 TOKENS, ROOM = 227, 300
+KINDS: dict[str, Any] = members(trainers, "TRAINER")
 GONE = TrainerRefused("The trainer refused (404): No such job.", answered=404)
 
 
@@ -36,7 +43,9 @@ class Around:
         self.stopped = False
         self.progress = Progress("running")
         self.lost: frozenset[str] = frozenset()
-        # What the next calls of a trainer's method raise; the last one for good.
+        # The trainer, when it is not to be this.
+        self.other: Trainer | None = None
+        # What the next calls of a method of this one raise; the last one for good.
         self.faulty: dict[str, list[Exception | None]] = {}
 
     def _fault(self, method: str) -> None:
@@ -47,7 +56,7 @@ class Around:
 
     def trainer(self, name: str) -> Trainer:
         del name
-        return self
+        return self.other or self
 
     async def source(self, job: TuningJob, file_id: str) -> Source:
         del job
@@ -252,3 +261,23 @@ async def test_a_fault_of_ours_is_tried_again_and_given_up_in_the_end(database: 
         # Its hold is let go at once: it is tried again when it is due.
         waits = await until(store, await added(store), lambda one: one.quiet > 1)
         assert (waits.state, waits.has_ended) == ("queued", False)
+
+
+@pytest.mark.parametrize("wanted", ["", "cancel"])
+@pytest.mark.parametrize("kind", ["openai_api", "azure", "together", "fireworks"])
+async def test_a_job_that_a_provider_has_lost_ends(
+    database: Database, around: Around, kind: str, wanted: Wanted
+) -> None:
+    """The trainers that there are, at a provider that answers 404 to all that it is asked."""
+    entry = HostedTrainerEntry.model_validate({"kind": kind, "upstream": "there", "account": "acme"})
+    async with hosted(lambda _asked: in_json({"message": "Not found."}, 404), "/v1") as (_, means):
+        around.other = KINDS[kind](entry, means)
+        store = TuningJobs(database)
+        body = NewJob("gpt", "file-quick", method=MethodAsked("supervised", supervised=MethodOptions()))
+        job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time())
+        job = msgspec.structs.replace(job, state="running", reference="ft-lost", wanted=wanted)
+        await store.add(job, first_events(job))
+        async with at_work(database, around):
+            done = await until(store, job, lambda one: one.has_ended)
+    assert done.state == ("cancelled" if wanted else "failed")
+    assert wanted or "404" in str(done.error)

@@ -18,7 +18,7 @@ from gateway.tuning.contract import (
     Status,
     TrainerRefused,
 )
-from gateway.tuning.hosted import AGAIN, reference_of
+from gateway.tuning.hosted import AGAIN, NO_LIST, reference_of
 from gateway.tuning.openai_objects import Event, Fault, Listed, Named, Point, happened, read, saved
 from gateway.upstream.asking import ask
 
@@ -31,8 +31,6 @@ MOST_METADATA = 16
 MOST_KNOWN = 1_000
 # Metadata and hyperparameters have other limits elsewhere, but every provider of this API says so with a 4xx.
 REFUSALS = range(400, 500)
-# A provider that speaks this API need not have every list of it.
-NO_LIST = frozenset({404, 405, 410})
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 STATUSES: dict[str, Status] = {
     "validating_files": "queued",

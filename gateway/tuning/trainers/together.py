@@ -13,6 +13,7 @@ from gateway.core.errors import NotFound, NotSupported, UpstreamFailed
 from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import Happened, Means, Parameters, Plan, Progress, Saved, Source, Status, TrainerRefused
 from gateway.tuning.hosted import (
+    NO_LIST,
     Hosted,
     file_form,
     mark_of,
@@ -140,7 +141,7 @@ class Together:
         status = STATUSES.get(job.status)
         if status is None:
             raise UpstreamFailed(f"Together says {job.status!r} of job {reference!r}.")
-        told = read(await self._hosted.ask("GET", f"{here}/events"), _Events).data
+        told = await self._told_of(here)
         # Oldest first, whatever the order they came in: a number once given to an event stays its own.
         told.sort(key=lambda event: unix_seconds(event.created_at) or 0.0)
         events = [_happened(number, event) for number, event in enumerate(told)]
@@ -155,6 +156,14 @@ class Together:
             error=("training_failed", why or "Together gave no reason.", None) if status == "failed" else None,
             finished_at=unix_seconds(job.updated_at) if ended else None,
         )
+
+    async def _told_of(self, here: str) -> list[_Event]:
+        try:
+            return read(await self._hosted.ask("GET", f"{here}/events"), _Events).data
+        except TrainerRefused as refusal:
+            if refusal.answered in NO_LIST:
+                return []
+            raise
 
     async def cancel(self, reference: str) -> None:
         """See Trainer."""

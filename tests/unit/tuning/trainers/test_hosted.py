@@ -1,4 +1,4 @@
-"""What providers that speak OpenAI's API do each in their own way."""
+"""What providers do each in their own way, most of them speaking OpenAI's API."""
 
 import json
 from collections.abc import Callable
@@ -11,14 +11,16 @@ from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import Trainer, TrainerRefused
 from gateway.tuning.trainers.azure import Azure
 from gateway.tuning.trainers.openai_api import OpenaiApi
+from gateway.tuning.trainers.together import Together
 from tests.fakes.api_server import Answer, Asked, in_json
-from tests.fakes.hosted_trainers import Answering, HostedMeans, azure, hosted, openai
+from tests.fakes.hosted_trainers import Answering, HostedMeans, azure, hosted, openai, together
 from tests.fakes.trainers import QUESTIONS, chats, ended, plan, source
 
 Makes = Callable[[HostedTrainerEntry, HostedMeans], Trainer]
 SPOKEN: dict[str, tuple[Makes, Callable[[], Answering], str]] = {
     "openai_api": (OpenaiApi, openai, "/v1"),
     "azure": (Azure, azure, "/openai/v1"),
+    "together": (Together, together, "/v1"),
 }
 ROWS = chats(*(list(QUESTIONS.items()) * 4))
 LAST = "ftjob-marked"
