@@ -149,6 +149,7 @@ BROAD = {
     "knowledge/embedders/onnx_directory.py": "the model's and the tokenizer's library raise bare Exceptions",
     "knowledge/polling.py": "a source that fails unforeseen is asked again at its next turn, and others go on",
     "knowledge/unpack.py": "whatever a hostile file makes a parser raise is an answer about that file",
+    "tuning/jobs/engine.py": "a step that fails unforeseen is tried again later, and given up like any other",
     "knowledge/stores/sqlite.py": "a transaction that fails is rolled back, then goes on raising",
 }
 # Who may see rows beside a package's own store.

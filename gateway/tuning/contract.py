@@ -98,9 +98,21 @@ class Progress(Value, frozen=True):
 
 
 class TrainerRefused(GatewayError):
-    """The trainer will not train this, now or later: the job fails, and its caller is told why."""
+    """The trainer will not train this, now or later: the job fails, and its caller is told why.
+
+    answered: the status that a provider refused with; 0 where none was asked.
+    """
 
     status, kind, code = 400, "invalid_request_error", "training_refused"
+
+    def __init__(self, message: str, *, param: str | None = None, answered: int = 0) -> None:
+        super().__init__(message, param=param)
+        self.answered = answered
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the provider does not know, or no longer knows, what was asked for."""
+        return self.answered in {404, 410}
 
 
 class Trainer(Protocol):
@@ -118,16 +130,22 @@ class Trainer(Protocol):
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         """Begins, and gives a reference. Called again for a job that was begun it gives that job's reference.
 
-        Raises TrainerRefused when it will not train this.
+        Raises TrainerRefused when it will not train this, NotFound when a file was deleted meanwhile.
         """
         ...
 
     async def watch(self, reference: str, since: int) -> Progress:
-        """How the job stands, with events from number `since` on."""
+        """How the job stands, with events from number `since` on.
+
+        Raises TrainerRefused when it will not tell; of a job that it does not know any more that one `is_unknown`.
+        """
         ...
 
     async def cancel(self, reference: str) -> None:
-        """Ends a job; of one that has ended nothing is left to do."""
+        """Ends a job; of one that has ended nothing is left to do.
+
+        Raises NotSupported where it will not, and as `watch` does for a job that it does not know.
+        """
         ...
 
     async def pause(self, reference: str) -> None:

@@ -7,14 +7,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.core.errors import NotFound, UpstreamFailed
+from gateway.core.errors import UpstreamFailed
 from gateway.core.ids import new_id
 from gateway.tuning.contract import Means, Plan, Source, TrainerRefused
 from gateway.upstream.asking import ask
 
-MISSING = 404
 # Statuses of a refusal that another try may mend: they say something of keys and of haste, not of the job.
 AGAIN = frozenset({401, 403, 408, 409, 425, 429})
+# A provider need not have every list that there may be of a job: what these say of one they do not say of the job.
+NO_LIST = frozenset({404, 405, 410})
 MARK_DIGITS = 10
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -31,19 +32,17 @@ class Hosted:
     async def ask(self, method: str, target: str, body: Any = None, form: tuple[bytes, str] | None = None) -> bytes:
         """The body of a 2xx. body: sent as JSON; form: a body with its content type.
 
-        Raises NotFound for a 404, TrainerRefused for what will not get better, else UpstreamFailed.
+        Raises TrainerRefused for what will not get better, else UpstreamFailed.
         """
         upstream = self._means.upstream(self._upstream)
         content, kind = form or (b"" if body is None else msgspec.json.encode(body), "application/json")
         status, answer = await ask(upstream, method, target, content, kind)
         if status < 300:
             return answer
-        path = target.partition("?")[0]
-        if status == MISSING:
-            raise NotFound(f"Upstream {upstream.name!r} has no {path}.")
         if 400 <= status < 500 and status not in AGAIN:
-            raise TrainerRefused(f"The trainer refused ({status}): {_reason(answer) or 'it gave no reason.'}")
-        raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to {method} {path}.")
+            told = f"The trainer refused ({status}): {_reason(answer) or 'it gave no reason.'}"
+            raise TrainerRefused(told, answered=status)
+        raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to {method} {target.partition('?')[0]}.")
 
 
 def read(body: bytes, kind: type[Kind]) -> Kind:
@@ -52,6 +51,16 @@ def read(body: bytes, kind: type[Kind]) -> Kind:
         return msgspec.json.decode(body, type=kind)
     except UNREADABLE:
         raise UpstreamFailed("The trainer's answer is not what its API gives.") from None
+
+
+def reference_of(told: str | None) -> str:
+    """What a new job is known by, as its provider told it.
+
+    Raises TrainerRefused where it told nothing: begun again, the job may run twice.
+    """
+    if not told:
+        raise TrainerRefused("The trainer took the job and gave no id of it: see there whether it runs.")
+    return told
 
 
 def mark_of(job_id: str) -> str:

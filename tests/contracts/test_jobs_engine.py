@@ -4,21 +4,29 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from gateway.core.clock import Clock
-from gateway.core.errors import BudgetExceeded, NotFound
+from gateway.core.discovery import members
+from gateway.core.errors import BudgetExceeded, NotFound, UpstreamFailed
 from gateway.db.engine import Database
-from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer
+from gateway.policy.tuning_file import HostedTrainerEntry
+from gateway.tuning import trainers
+from gateway.tuning.contract import Happened, Plan, Progress, Source, Trainer, TrainerRefused
 from gateway.tuning.jobs.asked import MethodAsked, MethodOptions, NewJob, Owner, asked_of, first_events, job_of
 from gateway.tuning.jobs.engine import Booked, Checked, Engine
 from gateway.tuning.jobs.store import Inside, TuningJobs
-from gateway.tuning.jobs.values import JobEvent, TuningJob
+from gateway.tuning.jobs.values import JobEvent, TuningJob, Wanted
+from tests.fakes.api_server import in_json
+from tests.fakes.hosted_trainers import hosted
 from tests.fakes.trainers import source
 
 TOKENS, ROOM = 227, 300
+KINDS: dict[str, Any] = members(trainers, "TRAINER")
+GONE = TrainerRefused("The trainer refused (404): No such job.", answered=404)
 
 
 class Around:
@@ -35,10 +43,20 @@ class Around:
         self.stopped = False
         self.progress = Progress("running")
         self.lost: frozenset[str] = frozenset()
+        # The trainer, when it is not to be this.
+        self.other: Trainer | None = None
+        # What the next calls of a method of this one raise; the last one for good.
+        self.faulty: dict[str, list[Exception | None]] = {}
+
+    def _fault(self, method: str) -> None:
+        faults = self.faulty.get(method, [])
+        fault = faults.pop(0) if len(faults) > 1 else (faults or [None])[0]
+        if fault is not None:
+            raise fault
 
     def trainer(self, name: str) -> Trainer:
         del name
-        return self
+        return self.other or self
 
     async def source(self, job: TuningJob, file_id: str) -> Source:
         del job
@@ -83,14 +101,17 @@ class Around:
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         del training, validation
+        self._fault("start")
         return plan.job_id
 
     async def watch(self, reference: str, since: int) -> Progress:
         del reference, since
+        self._fault("watch")
         return self.progress
 
     async def cancel(self, reference: str) -> None:
         del reference
+        self._fault("cancel")
 
     async def pause(self, reference: str) -> None:
         del reference
@@ -119,9 +140,9 @@ async def at_work(database: Database, around: Around, engines: int = 1) -> Async
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def added(store: TuningJobs, training_file: str = "file-quick") -> TuningJob:
+async def added(store: TuningJobs, training_file: str = "file-quick", days_ago: float = 0) -> TuningJob:
     body = NewJob("gpt", training_file, method=MethodAsked("supervised", supervised=MethodOptions()))
-    job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time())
+    job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time() - days_ago * 86_400)
     await store.add(job, first_events(job))
     return job
 
@@ -177,3 +198,86 @@ async def test_a_job_ends_without_a_result_file_that_its_trainer_has_lost(databa
         ("info", "It is done."),
     ]
     assert [one.number for one in events] == list(range(len(events)))[::-1]
+
+
+@pytest.mark.parametrize("method", ["start", "watch"])
+async def test_a_job_that_is_refused_at_any_moment_fails_in_its_trainers_words(
+    database: Database, around: Around, method: str
+) -> None:
+    around.faulty = {method: [GONE]}
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.has_ended)
+        assert (job.state, job.error) == ("failed", f'["training_refused","{GONE.message}",null]')
+        assert next((one.level, one.message) for one in await told(store, job)) == ("error", GONE.message)
+
+
+@pytest.mark.parametrize("method", ["cancel", "watch"])
+async def test_a_cancelled_job_that_its_trainer_does_not_know_any_more_is_cancelled(
+    database: Database, around: Around, method: str
+) -> None:
+    """Whether that is heard when it is told to end, or when it is looked at after."""
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.state == "running")
+        away = UpstreamFailed("It is away.")
+        around.faulty = {"watch": [away]}
+        await until(store, job, lambda one: one.quiet > 0)
+        around.faulty = {"watch": [away], method: [GONE]}
+        assert await store.want(job, "cancel", time.time())
+        done = await until(store, job, lambda one: one.has_ended)
+        assert (done.state, done.error, done.wanted) == ("cancelled", None, "")
+        events = await told(store, done)
+    assert [one.number for one in events] == list(range(done.events))[::-1]
+
+
+async def test_a_step_that_breaks_off_halfway_keeps_what_it_told(database: Database, around: Around) -> None:
+    """The trainer was told to pause and then went away: what comes later is told after that, not in its place."""
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.state == "running")
+        around.progress = Progress("running", events=(Happened(0, 1.0, "info", "Step 1."),))
+        around.faulty = {"watch": [UpstreamFailed("It is away."), None]}
+        assert await store.want(job, "pause", time.time())
+        job = await until(store, job, lambda one: one.seen > 0)
+        events = await told(store, job)
+    assert {"Pausing the job", "Step 1."} <= {one.message for one in events}
+    assert [one.number for one in events] == list(range(job.events))[::-1]
+
+
+async def test_a_file_that_is_deleted_while_it_is_sent_fails_its_job(database: Database, around: Around) -> None:
+    around.faulty = {"start": [NotFound("File 'file-quick' was deleted.")]}
+    async with at_work(database, around) as store:
+        job = await until(store, await added(store), lambda one: one.has_ended)
+    assert (job.state, job.error) == (
+        "failed",
+        '["file_not_found","File \'file-quick\' was deleted.","training_file"]',
+    )
+
+
+async def test_a_fault_of_ours_is_tried_again_and_given_up_in_the_end(database: Database, around: Around) -> None:
+    around.faulty = {"watch": [RuntimeError("A fault of ours.")]}
+    async with at_work(database, around) as store:
+        done = await until(store, await added(store, days_ago=46), lambda one: one.has_ended)
+        assert done.state == "failed"
+        assert "trainer_unreachable" in str(done.error)
+        # Its hold is let go at once: it is tried again when it is due.
+        waits = await until(store, await added(store), lambda one: one.quiet > 1)
+        assert (waits.state, waits.has_ended) == ("queued", False)
+
+
+@pytest.mark.parametrize("wanted", ["", "cancel"])
+@pytest.mark.parametrize("kind", ["openai_api", "azure", "together", "fireworks"])
+async def test_a_job_that_a_provider_has_lost_ends(
+    database: Database, around: Around, kind: str, wanted: Wanted
+) -> None:
+    """The trainers that there are, at a provider that answers 404 to all that it is asked."""
+    entry = HostedTrainerEntry.model_validate({"kind": kind, "upstream": "there", "account": "acme"})
+    async with hosted(lambda _asked: in_json({"message": "Not found."}, 404), "/v1") as (_, means):
+        around.other = KINDS[kind](entry, means)
+        store = TuningJobs(database)
+        body = NewJob("gpt", "file-quick", method=MethodAsked("supervised", supervised=MethodOptions()))
+        job = job_of(body, asked_of(body), {}, Owner("support"), ("here", "main"), time.time())
+        job = msgspec.structs.replace(job, state="running", reference="ft-lost", wanted=wanted)
+        await store.add(job, first_events(job))
+        async with at_work(database, around):
+            done = await until(store, job, lambda one: one.has_ended)
+    assert done.state == ("cancelled" if wanted else "failed")
+    assert wanted or "404" in str(done.error)

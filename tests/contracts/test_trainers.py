@@ -22,7 +22,7 @@ from gateway.tuning.trainers.local import LocalTrainer
 from gateway.tuning.trainers.ray import Cluster, RayTrainer
 from gateway.tuning.worker.job import BaseModel
 from gateway.upstream.fetch import Fetcher
-from tests.fakes.api_server import Answer, ApiServer, in_json
+from tests.fakes.api_server import Answer, ApiServer, Asked, in_json
 from tests.fakes.hosted_trainers import NO_MODEL, Answering, azure, fireworks, hosted, openai, together
 from tests.fakes.ray_cluster import ray_cluster
 from tests.fakes.trainers import EPOCHS, QUESTIONS, TINY_RATE, chats, ended, plan, source, watched
@@ -103,6 +103,8 @@ PLACES: dict[str, Made] = {
     "fireworks": hosted_place("fireworks", fireworks, "/v1", **QUIET),
 }
 HOSTED = sorted(PLACES.keys() - {"local", "ray"})
+# What jobs are made and listed at.
+NAMES = frozenset({"jobs", "fine-tunes", "supervisedFineTuningJobs"})
 KINDS: dict[str, Any] = members(trainers, "TRAINER")
 NEEDS_TORCH = frozenset({"local", "ray"})
 
@@ -246,8 +248,44 @@ async def test_a_provider_that_is_away_is_asked_again_and_begins_a_job_once(prov
     with pytest.raises(UpstreamFailed):
         await provider.trainer.watch(reference, 0)
     assert await provider.anew().start(asked, source(provider.content), None) == reference
-    names = {"jobs", "fine-tunes", "supervisedFineTuningJobs"}
-    assert [one.path.rpartition("/")[2] in names for one in server.asked if one.method == "POST"].count(True) == 1
+    assert [one.path.rpartition("/")[2] in NAMES for one in server.asked if one.method == "POST"].count(True) == 1
+
+
+async def test_a_job_that_a_provider_does_not_know_is_told_so_in_its_words(provider: Place) -> None:
+    for asked in (provider.trainer.watch("ft-unheard-of", 0), provider.trainer.cancel("ft-unheard-of")):
+        with pytest.raises(TrainerRefused, match=r"404.*(?i:not find|not found)") as refused:
+            await asked
+        assert refused.value.is_unknown
+
+
+async def test_a_provider_without_the_route_for_jobs_refuses_a_job(provider: Place) -> None:
+    server = provider.server
+    assert server is not None
+    server.answer = lambda _asked: in_json({"error": {"message": "Unknown path."}}, 404)
+    with pytest.raises(TrainerRefused, match=r"404.*Unknown path"):
+        await provider.trainer.start(plan("ftjob-nowhere", provider.model), source(provider.content), None)
+
+
+async def test_a_job_that_was_made_without_an_id_is_looked_for_and_never_made_twice(provider: Place) -> None:
+    server = provider.server
+    assert server is not None
+    api, hides = server.answer, False
+
+    def forgetful(asked: Asked) -> Answer:
+        found = api(asked)
+        if asked.path.rpartition("/")[2] not in NAMES:
+            return found
+        if asked.method == "POST":
+            return in_json({})
+        return in_json({"data": []}) if hides else found
+
+    server.answer = forgetful
+    files = source(provider.content), None
+    reference = await provider.trainer.start(plan("ftjob-nameless", provider.model), *files)
+    assert (await provider.trainer.watch(reference, 0)).status == "queued"
+    hides = True
+    with pytest.raises(TrainerRefused, match="no id"):
+        await provider.trainer.start(plan("ftjob-hidden", provider.model), *files)
 
 
 async def test_a_state_that_nobody_knows_is_not_guessed(provider: Place) -> None:

@@ -165,14 +165,36 @@ class Engine:
             await self._looked_after(job)
         except Lost:
             log.info("job_taken_over", extra={"fields": {"job": job.id}})
-        except (TrainerRefused, BudgetExceeded) as refusal:
-            error = (refusal.code, refusal.message, refusal.param)
+        except (TrainerRefused, BudgetExceeded, NotFound) as refusal:
             with contextlib.suppress(Lost):
-                await self._end(job, "failed", Progress("failed", error=error))
+                await self._broken_off(await self._as_written(job), refusal, job.wanted)
         except (UpstreamFailed, UpstreamTimeout) as fault:
             log.warning("trainer_not_reached", extra={"fields": {"job": job.id, "error": fault.message}})
             with contextlib.suppress(Lost):
-                await self._given_up_or_later(job)
+                await self._given_up_or_later(await self._as_written(job))
+        except Exception:
+            # A fault of ours, or the database's; while that is away this raises too, and the hold ends by itself.
+            log.exception("job_step_failed", extra={"fields": {"job": job.id}})
+            with contextlib.suppress(Lost):
+                await self._given_up_or_later(await self._as_written(job))
+
+    async def _as_written(self, job: TuningJob) -> TuningJob:
+        """The job with what its step wrote before it broke off. Raises Lost where nothing may be written any more."""
+        found = await self._store.find(job.id)
+        if found is None or found.tries != job.tries or found.has_ended:
+            raise Lost(job.id)
+        return found
+
+    async def _broken_off(self, job: TuningJob, refusal: GatewayError, wanted: Wanted) -> None:
+        """Ends a job that will not go on. wanted: what its step was to do, which may be noted as done by now."""
+        is_unknown = isinstance(refusal, TrainerRefused) and refusal.is_unknown
+        if is_unknown and job.reference is not None and "cancel" in {wanted, job.wanted}:
+            await self._end(job, "cancelled", Progress("cancelled"))
+        elif isinstance(refusal, NotFound) and job.reference is None:
+            # A file was deleted while it was read.
+            await self._refused(job, "file_not_found", refusal.message)
+        else:
+            await self._refused(job, refusal.code, refusal.message, refusal.param)
 
     async def _looked_after(self, job: TuningJob) -> None:
         trainer = self._around.trainer(job.trainer)
@@ -346,7 +368,7 @@ class Engine:
         now = self._clock.wall()
         if now - job.created_at > MOST_SECONDS:
             log.error("job_given_up", extra={"fields": {"job": job.id, "trainer": job.trainer}})
-            error = ("trainer_unreachable", f"The trainer {job.trainer!r} has not answered for 45 days.", None)
+            error = ("trainer_unreachable", f"The job could not be followed at {job.trainer!r} for 45 days.", None)
             await self._end(job, "failed", Progress("failed", error=error))
             return
         quiet = job.quiet + 1

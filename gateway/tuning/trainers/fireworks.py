@@ -12,7 +12,7 @@ import msgspec
 from gateway.core.errors import NotFound, NotSupported, UpstreamFailed
 from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import Happened, Means, Parameters, Plan, Progress, Source, Status, TrainerRefused
-from gateway.tuning.hosted import Hosted, file_form, marked_suffix, read, unix_seconds, unsupported
+from gateway.tuning.hosted import Hosted, file_form, marked_suffix, read, reference_of, unix_seconds, unsupported
 
 STATES: dict[str, Status] = {
     "JOB_STATE_CREATING": "queued",
@@ -109,7 +109,8 @@ class Fireworks:
             body["epochs"] = parameters["n_epochs"]
         if "batch_size" in parameters:
             body["batchSizeSamples"] = parameters["batch_size"]
-        return _last(read(await self._hosted.ask("POST", self._jobs, body), _Job).name)
+        made = read(await self._hosted.ask("POST", self._jobs, body), _Job).name.rpartition("/")[2]
+        return reference_of(made or await self._begun(plan.job_id))
 
     async def _begun(self, job_id: str) -> str | None:
         token = ""
@@ -132,7 +133,9 @@ class Fireworks:
         here = f"{self._account}/datasets/{identity}"
         try:
             there = read(await self._hosted.ask("GET", here), _Dataset)
-        except NotFound:
+        except TrainerRefused as refusal:
+            if not refusal.is_unknown:
+                raise
             made = {"datasetId": identity, "dataset": {"userUploaded": {}}}
             there = read(await self._hosted.ask("POST", f"{self._account}/datasets", made), _Dataset)
         if there.state != READY:
@@ -165,7 +168,7 @@ class Fireworks:
         """See Trainer."""
         try:
             await self._hosted.ask("POST", f"{self._of(reference)}:cancel", {})
-        except (TrainerRefused, NotFound) as refusal:
+        except TrainerRefused as refusal:
             job = read(await self._hosted.ask("GET", self._of(reference)), _Job)
             if STATES.get(job.state) not in ENDED:
                 raise NotSupported(f"The trainer did not cancel the job: {refusal.message}") from None
@@ -178,7 +181,7 @@ class Fireworks:
         """Goes on with a job that Fireworks itself has paused. Raises NotSupported where it refuses."""
         try:
             await self._hosted.ask("POST", f"{self._of(reference)}:resume", {})
-        except (TrainerRefused, NotFound) as refusal:
+        except TrainerRefused as refusal:
             raise NotSupported(f"The trainer did not resume the job: {refusal.message}") from None
 
     async def result(self, reference: str, name: str) -> bytes:

@@ -1,6 +1,6 @@
 """OpenAI's fine-tuning API, at OpenAI and wherever else it is spoken. The bundled offline upstream speaks it too."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -18,6 +18,7 @@ from gateway.tuning.contract import (
     Status,
     TrainerRefused,
 )
+from gateway.tuning.hosted import AGAIN, NO_LIST, reference_of
 from gateway.tuning.openai_objects import Event, Fault, Listed, Named, Point, happened, read, saved
 from gateway.upstream.asking import ask
 
@@ -30,8 +31,6 @@ MOST_METADATA = 16
 MOST_KNOWN = 1_000
 # Metadata and hyperparameters have other limits elsewhere, but every provider of this API says so with a 4xx.
 REFUSALS = range(400, 500)
-AGAIN = frozenset({401, 403, 408, 409, 425, 429})
-MISSING = 404
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 STATUSES: dict[str, Status] = {
     "validating_files": "queued",
@@ -93,7 +92,7 @@ class OpenaiApi:
         if validation is not None:
             body["validation_file"] = await self._means.copied(self._entry.upstream, validation, "fine-tune")
         job: JobFound = read(await self._ask("POST", JOBS, msgspec.json.encode(body)), JobFound)
-        return job.id
+        return reference_of(job.id or await self._begun(plan.job_id))
 
     def body(self, plan: Plan) -> dict[str, Any]:
         """The request for a job, but for its files."""
@@ -119,7 +118,7 @@ class OpenaiApi:
         if job.status not in self.statuses:
             raise UpstreamFailed(f"Upstream {self._entry.upstream!r} says {job.status!r} of job {reference!r}.")
         events = await self._events(reference, since)
-        points = [read(raw, Point) async for raw in self._items(f"{here}/checkpoints", lambda _: False)]
+        points = [read(raw, Point) for raw in await self._told_of(f"{here}/checkpoints")]
         error = job.error
         told = None if error is None or not (error.code or error.message) else error
         return Progress(
@@ -158,8 +157,8 @@ class OpenaiApi:
         upstream = self._means.upstream(self._entry.upstream)
         target = f"/files/{quote(name, safe='')}/content"
         status, content = await ask(upstream, "GET", target)
-        if status == MISSING:
-            raise NotFound(f"The trainer has no result file {name!r}.")
+        if status in REFUSALS and status not in AGAIN:
+            raise NotFound(f"The trainer has no result file {name!r} ({status}).")
         if status >= 300:
             raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to GET {target}.")
         return content
@@ -172,12 +171,10 @@ class OpenaiApi:
             raise NotSupported(f"The trainer did not {verb} the job: {refusal.message}") from None
 
     async def _begun(self, job_id: str) -> str | None:
-        query = urlencode({"limit": PAGE, f"metadata[{MARK}]": job_id})
-        jobs = read(await self._ask("GET", f"{JOBS}?{query}"), Listed)
         # Not everybody who speaks this API knows the filter, so what comes is looked at.
-        for raw in jobs.data:
+        async for raw in self._items(JOBS, {f"metadata[{MARK}]": job_id}):
             job: JobFound = read(raw, JobFound)
-            if self.is_marked(job, job_id):
+            if job.id and self.is_marked(job, job_id):
                 return job.id
         return None
 
@@ -191,7 +188,7 @@ class OpenaiApi:
         if count > since:
             count, last = 0, ""
         here = f"{JOBS}/{quote(reference, safe='')}/events"
-        told = [read(raw, Event) async for raw in self._items(here, lambda raw: read(raw, Event).id == last)]
+        told = [read(raw, Event) for raw in await self._told_of(here, last)]
         fresh = [event for event in reversed(told) if event.id != last]
         numbered = [happened(count + place, event) for place, event in enumerate(fresh)]
         if fresh:
@@ -200,18 +197,35 @@ class OpenaiApi:
             self._known[reference] = (count + len(fresh), fresh[-1].id)
         return [event for event in numbered if event.number >= since]
 
-    async def _items(self, target: str, is_enough: Callable[[msgspec.Raw], bool]) -> AsyncIterator[msgspec.Raw]:
-        after = None
+    async def _told_of(self, target: str, last: str = "") -> list[msgspec.Raw]:
+        """What a list of a job's has, down to the item `last`; nothing where the provider has no such list.
+
+        The job itself was found, so that says nothing of the job.
+        """
+        told = []
+        try:
+            async for raw in self._items(target):
+                told.append(raw)
+                if last and read(raw, Named).id == last:
+                    break
+        except TrainerRefused as refusal:
+            if refusal.answered in NO_LIST:
+                return []
+            raise
+        return told
+
+    async def _items(self, target: str, asked: dict[str, str] | None = None) -> AsyncIterator[msgspec.Raw]:
+        after = ""
         while True:
-            query = {"limit": PAGE} | ({"after": after} if after else {})
+            query = {"limit": PAGE, **(asked or {})} | ({"after": after} if after else {})
             page = read(await self._ask("GET", f"{target}?{urlencode(query)}"), Listed)
             for raw in page.data:
                 yield raw
-                if is_enough(raw):
-                    return
-            if not page.has_more or not page.data:
+            last = read(page.data[-1], Named).id if page.has_more and page.data else ""
+            # Whoever does not know `after` gives the same page for ever.
+            if not last or last == after:
                 return
-            after = read(page.data[-1], Named).id
+            after = last
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> bytes:
         """The body of a 2xx. Raises TrainerRefused for what will not get better, else UpstreamFailed."""
@@ -222,7 +236,7 @@ class OpenaiApi:
         if status in REFUSALS and status not in AGAIN:
             error = _refusal(answer)
             told = f"The trainer refused ({status}): {error.message or 'it gave no reason.'}"
-            raise TrainerRefused(told, param=error.param)
+            raise TrainerRefused(told, param=error.param, answered=status)
         raise UpstreamFailed(f"Upstream {upstream.name!r} answered {status} to {method} {target.partition('?')[0]}.")
 
 

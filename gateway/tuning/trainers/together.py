@@ -12,7 +12,17 @@ import msgspec
 from gateway.core.errors import NotFound, NotSupported, UpstreamFailed
 from gateway.policy.tuning_file import HostedTrainerEntry
 from gateway.tuning.contract import Happened, Means, Parameters, Plan, Progress, Saved, Source, Status, TrainerRefused
-from gateway.tuning.hosted import Hosted, file_form, mark_of, marked_suffix, read, unix_seconds, unsupported
+from gateway.tuning.hosted import (
+    NO_LIST,
+    Hosted,
+    file_form,
+    mark_of,
+    marked_suffix,
+    read,
+    reference_of,
+    unix_seconds,
+    unsupported,
+)
 
 JOBS, FILES = "/fine-tunes", "/files"
 # Together's limit is 64.
@@ -91,11 +101,9 @@ class Together:
 
     async def start(self, plan: Plan, training: Source, validation: Source | None) -> str:
         """See Trainer. Looks first whether a job with our mark is there already."""
-        mark = mark_of(plan.job_id)
-        jobs = read(await self._hosted.ask("GET", JOBS), _Jobs)
-        for job in jobs.data:
-            if mark in (job.suffix or "") or mark in (job.output or ""):
-                return job.id
+        found = await self._begun(plan.job_id)
+        if found:
+            return found
         body: dict[str, Any] = {
             "model": plan.model,
             "suffix": marked_suffix(plan, MOST_SUFFIX),
@@ -107,7 +115,14 @@ class Together:
         method: dict[str, Any] = {"method": METHODS.get(plan.method, plan.method)}
         beta = dict(plan.hyperparameters).get("beta")
         body["training_method"] = method if beta is None else method | {"dpo_beta": beta}
-        return read(await self._hosted.ask("POST", JOBS, body), _Job).id
+        made = read(await self._hosted.ask("POST", JOBS, body), _Job).id
+        return reference_of(made or await self._begun(plan.job_id))
+
+    async def _begun(self, job_id: str) -> str | None:
+        mark = mark_of(job_id)
+        jobs = read(await self._hosted.ask("GET", JOBS), _Jobs)
+        marked = (job.id for job in jobs.data if mark in (job.suffix or "") or mark in (job.output or ""))
+        return next((found for found in marked if found), None)
 
     async def _copied(self, source: Source) -> str:
         """The file's id there: of a copy that has our id for a name, or of a new one."""
@@ -126,7 +141,7 @@ class Together:
         status = STATUSES.get(job.status)
         if status is None:
             raise UpstreamFailed(f"Together says {job.status!r} of job {reference!r}.")
-        told = read(await self._hosted.ask("GET", f"{here}/events"), _Events).data
+        told = await self._told_of(here)
         # Oldest first, whatever the order they came in: a number once given to an event stays its own.
         told.sort(key=lambda event: unix_seconds(event.created_at) or 0.0)
         events = [_happened(number, event) for number, event in enumerate(told)]
@@ -141,6 +156,14 @@ class Together:
             error=("training_failed", why or "Together gave no reason.", None) if status == "failed" else None,
             finished_at=unix_seconds(job.updated_at) if ended else None,
         )
+
+    async def _told_of(self, here: str) -> list[_Event]:
+        try:
+            return read(await self._hosted.ask("GET", f"{here}/events"), _Events).data
+        except TrainerRefused as refusal:
+            if refusal.answered in NO_LIST:
+                return []
+            raise
 
     async def cancel(self, reference: str) -> None:
         """See Trainer."""
