@@ -12,7 +12,6 @@ import msgspec
 
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
-from gateway.core.ids import new_id
 from gateway.core.values import Value
 from gateway.evaluating import ArmAsked, ArmDone, Evaluated, LineEvaluations, read_arm, version_arm
 from gateway.files.store import OUR_IDS as OUR_FILES
@@ -31,7 +30,6 @@ from gateway.tuning.retraining.reminder import Reminder
 from gateway.tuning.retraining.store import RetrainPlans, results_of
 from gateway.tuning.retraining.values import RetrainAsked, RetrainPlan, Step
 
-PLAN = "retrain"
 LOOK_SECONDS = 0.5
 # A serving gateway takes over what the registry says within a second; the first call of a new version waits for it.
 TAKEN_OVER_SECONDS = 3.0
@@ -43,6 +41,7 @@ _FIRST_EVALUATION = 3
 class Planned(Value, frozen=True):
     """A plan before anything is written. plan: an open one that would be gone on with, None for a new one.
 
+    identity: the plan's id, open or new; two who ask for the same at once carry out one plan.
     ended: why the champion cannot be measured, "" as far as anybody knows.
     """
 
@@ -51,6 +50,7 @@ class Planned(Value, frozen=True):
     rebuilt: Rebuilt
     arms: tuple[ArmAsked, ...]
     plan: RetrainPlan | None
+    identity: str
     ended: str
 
 
@@ -102,13 +102,16 @@ class Retraining:
         rebuilt = await self._rebuilding.run(asked, champion, entry, given if kept is None else kept)
         end = self._registry.ended(champion)
         ended = "" if end is None else f"v{champion.number} ended on {end.day} ({end.source})"
-        return Planned(asked, champion, rebuilt, tuple(self._arms(asked)), known, ended)
+        identity = await self._plans.next_id(asked) if known is None else known.id
+        return Planned(asked, champion, rebuilt, tuple(self._arms(asked)), known, identity, ended)
 
     async def run(self, planned: Planned, actor: str) -> Retrained:
         """Carries a plan out, from where it stopped. Raises Conflict (409) when its rows or its job are at fault."""
         asked, rebuilt = planned.asked, planned.rebuilt
         now = self._clock.wall()
-        plan = planned.plan or await self._plans.create(new_id(PLAN), asked, actor, now)
+        plan = planned.plan or await self._plans.create(planned.identity, asked, actor, now)
+        if plan.state == "given_up":
+            raise Conflict(f"{plan.id}, begun by another meanwhile, was given up: {plan.error}")
         self._told("plan", f"{plan.id}{' is gone on with' if planned.plan else ''}")
         if planned.ended:
             self._told("plan", f"{planned.ended}: the candidate will have no champion to be compared with")
@@ -118,7 +121,7 @@ class Retraining:
         job = await self._trained(plan, planned)
         plan = await self._noted(plan, "train", {"job": job.id, "model": job.tuned_model})
         notes = f"retrained as {plan.id}"
-        version = await self._registry.add(asked.line, NewVersion(job=job.id, notes=notes), actor)
+        version = await self._registered(asked.line, NewVersion(job=job.id, notes=notes), actor)
         if "register" not in results_of(plan):
             plan = await self._noted(plan, "register", {"version": version.number})
             await asyncio.sleep(TAKEN_OVER_SECONDS)
@@ -185,6 +188,13 @@ class Retraining:
             await self._plans.end(plan, "given_up", self._clock.wall(), error)
             raise Conflict(f"{error}. The plan is given up; retrain again when that is mended.")
         return found
+
+    async def _registered(self, line: str, new: NewVersion, actor: str) -> Version:
+        """The job's version, also where somebody registers it at the same time: then it is there, and is given."""
+        try:
+            return await self._registry.add(line, new, actor)
+        except Conflict:
+            return await self._registry.add(line, new, actor)
 
     async def _evaluated(self, plan: RetrainPlan, planned: Planned, version: int) -> Evaluated:
         content = await self._kept_set(plan)

@@ -183,3 +183,20 @@ def test_what_answers_nothing_ends_no_plan_and_costs_no_second_training(
     assert len([job for job in retraining.client("support").fine_tuning.jobs.list() if job.model == BASE]) == 1
     strict = retraining.cli("tuning", "promote", "parcels", "2")
     assert strict.returncode == 1
+
+
+def test_two_equal_commands_at_once_train_once(retraining: RunningGateway) -> None:
+    command = [sys.executable, "-m", "gateway", *WANTED, "--yes", "--json"]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=retraining.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ended_as = [(*process.communicate(), process.returncode) for process in both]
+    assert [code for _, _, code in ended_as] == [0, 0], ended_as
+    told = [json.loads(out) for out, _, _ in ended_as]
+    assert told[0]["plan"]["id"] == told[1]["plan"]["id"]
+    assert [one["version"] for one in told] == [2, 2]
+    assert len([job for job in retraining.client("support").fine_tuning.jobs.list() if job.model == BASE]) == 1
+    assert len(lines(retraining)["versions"]) == 2
