@@ -126,12 +126,15 @@ def _show(planned: Any) -> None:
     say(f"2 lint      for {asked.trainer}: {lint}")
     for fault in made.faults[:20]:
         say(f"            {fault.line}:{fault.column} {fault.code} {fault.message}")
-    say(f"3 price     {made.tokens:,} tokens over {made.epochs} epochs: {_usd(made.cost_nano_usd)} ({made.note})")
+    price = f"{_usd(made.cost_nano_usd)} for training ({made.note})"
+    say(f"3 price     {made.tokens:,} tokens over {made.epochs} epochs: {price}")
     say(f"4 upload    the rows, and a frozen set of {len(made.items)} items from {made.set_came_from}, {made.set_hash}")
     say(f"5 train     {asked.base} with trainer {asked.trainer!r}, paid by {asked.team!r}")
     say(f"6 register  the model as the next version of {asked.line!r}; no call goes to it")
     arms = ", ".join(["the candidate", f"v{planned.champion.number}", *(one.name for one in planned.arms)])
     say(f"7 evaluate  {arms}")
+    measured = f"{len(made.items)} items x {2 + len(planned.arms)} arms"
+    say(f"            {_evaluation_calls(planned)} calls ({measured}), on top of the price above")
     if planned.ended:
         say(f"            {planned.ended}: it cannot be measured, so the candidate will be compared with no champion")
     say(f"8 propose   {'to promote it' if planned.ended else f'a canary of {CANARY_SHARE:.0%}'}")
@@ -154,7 +157,13 @@ def _plain(planned: Any) -> Any:
         "set": made.set_hash,
         "items": len(made.items),
         "arms": [one.name for one in planned.arms],
+        "evaluation_calls": _evaluation_calls(planned),
     }
+
+
+def _evaluation_calls(planned: Any) -> int:
+    """Each item is asked of the candidate, the champion and the other arms; the price of training has none of it."""
+    return len(planned.rebuilt.items) * (2 + len(planned.arms))
 
 
 def _usd(nano: int | None) -> str:

@@ -67,6 +67,9 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(retraining: Runnin
     told = json.loads(retraining.cli(*WANTED, "--dry-run", "--json").stdout)
     assert (told["faults"], told["items"] + told["rows"], told["plan"]) == ([], 60, None)
     assert told["cost_nano_usd"] == told["tokens"] * 3_000
+    calls = told["items"] * 4
+    assert told["evaluation_calls"] == calls
+    assert f"{calls} calls ({told['items']} items x 4 arms), on top of the price above" in done.stdout
     assert told["arms"][0] == f"direct:{BASE}"
     assert lines(retraining) == before
     assert [file.id for file in retraining.client("support").files.list()] == files
