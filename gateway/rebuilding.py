@@ -23,22 +23,15 @@ from gateway.tuning.datasets.faults import Fault
 from gateway.tuning.datasets.fixing import Fixing
 from gateway.tuning.datasets.lint import lint
 from gateway.tuning.datasets.mended_rows import written
-from gateway.tuning.datasets.rows import read_row
-from gateway.tuning.datasets.splitting import Groups, for_validation
 from gateway.tuning.datasets.statistics import statistics
 from gateway.tuning.datasets.targets import Method, target_of, token_limit_of
 from gateway.tuning.feedback.store import FeedbackStore
 from gateway.tuning.feedback.values import Feedback
-from gateway.tuning.golden import GoldenItem, Recording, golden_text, read_golden, set_hash
+from gateway.tuning.golden import GoldenItem, golden_text, set_hash
 from gateway.tuning.jobs.checking import TARGETS
 from gateway.tuning.lines.values import Version
+from gateway.tuning.retraining.parting import Given, Parted, parted
 from gateway.tuning.retraining.values import RetrainAsked
-
-MOST_ITEMS = 200
-# Fewer calls make no set; rows are held out then.
-LEAST_CALLS = 20
-# Of the rows, so many are held out: enough for an interval, and no more than a third.
-HELD_OUT, LEAST_HELD, MOST_HELD_SHARE = 0.1, 12, 0.3
 
 
 class Rebuilt(Value, frozen=True):
@@ -92,22 +85,17 @@ class Rebuilding:
         if asked.data == "ledger":
             rows, came_from = self._of_calls(rated_calls), f"captured calls of {asked.line}"
         else:
-            rows, came_from = await self._of_version(champion), f"the dataset of v{champion.number}"
+            of_version = await self._of_version(champion)
+            rows, came_from = [Given(row) for row in of_version], f"the dataset of v{champion.number}"
         if not rows:
             raise InvalidRequest(f"There are no rows to train on: {came_from} gave none.", param="data")
-        items, set_from = self._items(given, rated_calls)
-        method: Method = "dpo" if "preferred_output" in rows[0] else "supervised"
-        if not items and method == "supervised":
-            rows, items = await asyncio.to_thread(_held_out, rows)
-            set_from = "rows held out"
-        if not items:
-            raise InvalidRequest("There is nothing to measure by; name a frozen set: --set FILE.", param="set")
-        rows = _without(rows, items)
-        if not rows:
-            raise InvalidRequest("Every row is in the set that would be measured by; name another one.", param="set")
+        method: Method = "dpo" if "preferred_output" in rows[0].data else "supervised"
+        least = target_of(TARGETS.get(entry.kind, "openai"), asked.base).least_rows
+        # Calls that are the rows cannot be the set as well.
+        others = rated_calls if asked.data == "version" else []
+        found = await asyncio.to_thread(parted, rows, given, others, least)
         day = utc_day(self._clock.wall())
-        parts = (came_from, items, set_from, method)
-        return await asyncio.to_thread(_looked_at, rows, parts, asked, entry, self._prices, day)
+        return await asyncio.to_thread(_looked_at, found, came_from, method, asked, entry, self._prices, day)
 
     async def _rated(self, asked: RetrainAsked) -> list[Rated]:
         entry = self._rulebook.teams.teams.get(asked.team)
@@ -121,10 +109,10 @@ class Rebuilding:
         return [one async for one in rated(self._calls.read(CallsAsked(asked.team, asked.line), now), said_of)]
 
     @staticmethod
-    def _of_calls(calls: list[Rated]) -> list[dict[str, Any]]:
+    def _of_calls(calls: list[Rated]) -> list[Given]:
         examples = Examples(Terms())
-        made = [examples.row(call, said) for call, said in calls]
-        return [dict(one.row) for one in made if one is not None]
+        made = [(examples.row(*rated_call), rated_call) for rated_call in calls]
+        return [Given(dict(one.row), rated_call) for one, rated_call in made if one is not None]
 
     async def _of_version(self, version: Version) -> list[dict[str, Any]]:
         name = version.training_file
@@ -146,16 +134,6 @@ class Rebuilding:
                 ) from None
         return await asyncio.to_thread(_rows, content)
 
-    @staticmethod
-    def _items(given: bytes | None, calls: list[Rated]) -> tuple[list[GoldenItem], str]:
-        if given is not None:
-            return read_golden(given), "the set that was given"
-        recording = Recording()
-        for one in calls:
-            recording.add(one)
-        items = recording.items(MOST_ITEMS)
-        return (items, "captured calls") if len(items) >= LEAST_CALLS else ([], "")
-
 
 def _rows(content: bytes) -> list[dict[str, Any]]:
     try:
@@ -164,52 +142,19 @@ def _rows(content: bytes) -> list[dict[str, Any]]:
         raise InvalidRequest(f"The training file cannot be read: {fault}.", param="data") from None
 
 
-def _held_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[GoldenItem]]:
-    """Rows to train on, and items of the others; what belongs together stays on one side, the same one each time."""
-    groups = Groups({})
-    for number, row in enumerate(rows, 1):
-        groups.add(read_row(number, "", row))
-    share = min(MOST_HELD_SHARE, max(HELD_OUT, LEAST_HELD / len(rows)))
-    try:
-        sides = for_validation(groups.found(), share, 0)
-    except InvalidRequest as fault:
-        raise InvalidRequest(f"{fault.message} Name what to measure by: --set FILE.", param="set") from None
-    content = b"".join(written(row) for row, is_held in zip(rows, sides, strict=True) if is_held)
-    kept = [row for row, is_held in zip(rows, sides, strict=True) if not is_held]
-    items: dict[str, GoldenItem] = {}
-    for line in content.splitlines():
-        for item in _readable(line):
-            items[item.key] = item
-    return (kept, [items[key] for key in sorted(items)][:MOST_ITEMS]) if items else (rows, [])
-
-
-def _readable(line: bytes) -> list[GoldenItem]:
-    """The item of a row; none of one whose answer is no text."""
-    try:
-        return read_golden(line)
-    except InvalidRequest:
-        return []
-
-
-def _without(rows: list[dict[str, Any]], items: Sequence[GoldenItem]) -> list[dict[str, Any]]:
-    """The rows without those that a model would be measured by: it would know the answers."""
-    measured = {item.key for item in items}
-    return [row for row in rows if not any(one.key in measured for one in _readable(written(row)))]
-
-
 def _looked_at(
-    rows: list[dict[str, Any]],
-    parts: tuple[str, Sequence[GoldenItem], str, Method],
+    found: Parted,
+    came_from: str,
+    method: Method,
     asked: RetrainAsked,
     entry: TrainerEntry,
     prices: PriceTable,
     day: date,
 ) -> Rebuilt:
-    came_from, items, set_from, method = parts
     name = TARGETS.get(entry.kind, "openai")
     target = target_of(name, asked.base)
     fixing = Fixing(target, method, drops_duplicates=True)
-    lines = [one.line for one in fixing.rows([written(row) for row in rows])]
+    lines = [one.line for one in fixing.rows([written(row) for row in found.rows])]
     report = lint(lines, name="rebuilt.jsonl", target=target, method=method)
     made = estimate(statistics(lines, asked.base, token_limit_of(asked.base)), asked.epochs)
     costs: Mapping[str, Any] = {one.trainer: one for one in trainer_costs(asked.base, made.billed_tokens, prices, day)}
@@ -219,9 +164,9 @@ def _looked_at(
         rows=report.rows,
         dataset_hash=report.dataset_hash,
         came_from=came_from,
-        items=tuple(items),
-        set_hash=set_hash(items),
-        set_came_from=set_from,
+        items=found.items,
+        set_hash=set_hash(found.items),
+        set_came_from=found.came_from,
         method=method,
         mended=tuple((code, count) for code, count in sorted(fixing.changes.items()) if count),
         faults=tuple(fault for fault in report.faults if fault.severity == "error"),

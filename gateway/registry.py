@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
 
-from gateway.core.clock import Clock
+from gateway.core.clock import Clock, utc_day
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.core.values import Value
 from gateway.policy.catalogue import AUTO
 from gateway.policy.decide import Policy
+from gateway.policy.ends import End
 from gateway.policy.load import Rulebook
 from gateway.policy.models_file import LineEntry, SuccessorEntry, VersionEntry
 from gateway.policy.registry_file import is_taken
@@ -228,9 +230,18 @@ class Registry:
             raise InvalidRequest(f"{missing[0]!r} is no collection of knowledge.yaml.", param="collections")
 
     async def gate(self, name: str, champion: int, candidate: int, margin: float = MARGIN) -> Gate:
-        """Whether a candidate did as well as the champion by the newest measure (set and grader) that both have."""
+        """Whether a candidate did as well as the champion by the newest measure (set and grader) that both have.
+
+        With a champion that has ended nothing can be compared any more: any measure of the candidate's does then.
+        """
         mine = {_measure(score): score for score in reversed(await self.lines.scores(name, candidate))}
         theirs = {_measure(score): score for score in reversed(await self.lines.scores(name, champion))}
+        end = next((self.ended(one) for one in (await self._read(name))[1] if one.number == champion), None)
+        # What was measured after its day goes on answering, whoever says that it ended.
+        if end is not None and mine and all(utc_day(one.created_at) < end.day for one in theirs.values()):
+            newest = max(mine.values(), key=lambda one: one.created_at)
+            told = f"version {champion} ended on {end.day} ({end.source}), so there is no champion to compare with"
+            return Gate(True, f"{told}; version {candidate} scored {newest.mean:.3f}.", newest.set_hash)
         both = sorted(mine.keys() & theirs.keys(), key=lambda one: mine[one].created_at)
         if not both:
             told = f"versions {champion} and {candidate} were not measured on the same frozen set by the same grader"
@@ -244,6 +255,13 @@ class Registry:
             return Gate(False, str(fault), chosen)
         passed = found.verdict in {"better", "not_worse"}
         return Gate(passed, _told(found, margin), chosen, found)
+
+    def ended(self, version: Version) -> End | None:
+        """The end of a version that is past it; None for one that is not, or whose end nobody knows."""
+        written = None if version.shutdown_date is None else date.fromisoformat(version.shutdown_date)
+        ends = self._rulebook().policy.catalogue.ends
+        end = ends.of(version.model, version.upstream, version.base, written)
+        return end if end is not None and end.day <= utc_day(self._clock.wall()) else None
 
     async def _read(self, name: str) -> tuple[Line, list[Version], str]:
         try:

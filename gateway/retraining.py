@@ -12,9 +12,8 @@ import msgspec
 
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
-from gateway.core.ids import new_id
 from gateway.core.values import Value
-from gateway.evaluating import ArmAsked, Evaluated, LineEvaluations, read_arm, version_arm
+from gateway.evaluating import ArmAsked, ArmDone, Evaluated, LineEvaluations, read_arm, version_arm
 from gateway.files.store import OUR_IDS as OUR_FILES
 from gateway.files.store import FileStore, fresh_file
 from gateway.policy.load import Rulebook
@@ -31,29 +30,37 @@ from gateway.tuning.retraining.reminder import Reminder
 from gateway.tuning.retraining.store import RetrainPlans, results_of
 from gateway.tuning.retraining.values import RetrainAsked, RetrainPlan, Step
 
-PLAN = "retrain"
 LOOK_SECONDS = 0.5
 # A serving gateway takes over what the registry says within a second; the first call of a new version waits for it.
 TAKEN_OVER_SECONDS = 3.0
 _DIGITS = 10
+# Of what a plan makes, by its place: training file, frozen set, job, and evaluations until one has measured.
+_FIRST_EVALUATION = 3
 
 
 class Planned(Value, frozen=True):
-    """A plan before anything is written. plan: an open one that would be gone on with, None for a new one."""
+    """A plan before anything is written. plan: an open one that would be gone on with, None for a new one.
+
+    identity: the plan's id, open or new; two who ask for the same at once carry out one plan.
+    ended: why the champion cannot be measured, "" as far as anybody knows.
+    """
 
     asked: RetrainAsked
     champion: Version
     rebuilt: Rebuilt
     arms: tuple[ArmAsked, ...]
     plan: RetrainPlan | None
+    identity: str
+    ended: str
 
 
 class Retrained(Value, frozen=True):
-    """What a plan came to."""
+    """What a plan came to. without: why there was no champion to compare with, "" when there was."""
 
     plan: RetrainPlan
     version: int
     evaluated: Evaluated
+    without: str
 
 
 class Retraining:
@@ -93,30 +100,38 @@ class Retraining:
         known = await self._plans.open_one(asked)
         kept = None if known is None else await self._kept_set(known)
         rebuilt = await self._rebuilding.run(asked, champion, entry, given if kept is None else kept)
-        return Planned(asked, champion, rebuilt, tuple(self._arms(asked)), known)
+        end = self._registry.ended(champion)
+        ended = "" if end is None else f"v{champion.number} ended on {end.day} ({end.source})"
+        identity = await self._plans.next_id(asked) if known is None else known.id
+        return Planned(asked, champion, rebuilt, tuple(self._arms(asked)), known, identity, ended)
 
     async def run(self, planned: Planned, actor: str) -> Retrained:
         """Carries a plan out, from where it stopped. Raises Conflict (409) when its rows or its job are at fault."""
         asked, rebuilt = planned.asked, planned.rebuilt
         now = self._clock.wall()
-        plan = planned.plan or await self._plans.create(new_id(PLAN), asked, actor, now)
+        plan = planned.plan or await self._plans.create(planned.identity, asked, actor, now)
+        if plan.state == "given_up":
+            raise Conflict(f"{plan.id}, begun by another meanwhile, was given up: {plan.error}")
         self._told("plan", f"{plan.id}{' is gone on with' if planned.plan else ''}")
+        if planned.ended:
+            self._told("plan", f"{planned.ended}: the candidate will have no champion to be compared with")
         if "upload" not in results_of(plan):
             plan = await self._prepare(plan, rebuilt)
         plan = await self._uploaded(plan, planned)
         job = await self._trained(plan, planned)
         plan = await self._noted(plan, "train", {"job": job.id, "model": job.tuned_model})
         notes = f"retrained as {plan.id}"
-        version = await self._registry.add(asked.line, NewVersion(job=job.id, notes=notes), actor)
+        version = await self._registered(asked.line, NewVersion(job=job.id, notes=notes), actor)
         if "register" not in results_of(plan):
             plan = await self._noted(plan, "register", {"version": version.number})
             await asyncio.sleep(TAKEN_OVER_SECONDS)
         evaluated = await self._evaluated(plan, planned, version.number)
-        await self._require_measured(plan, evaluated, version.number)
+        without = _require_measured(plan, evaluated, version.number, planned.ended)
         plan = await self._noted(plan, "evaluate", {"evaluation": evaluated.id, "set": evaluated.set_hash})
-        plan = await self._noted(plan, "propose", {"canary": version.number})
+        proposed = {"promote": version.number, "without": without} if without else {"canary": version.number}
+        plan = await self._noted(plan, "propose", proposed)
         plan = await self._plans.end(plan, "done", self._clock.wall())
-        return Retrained(plan, version.number, evaluated)
+        return Retrained(plan, version.number, evaluated, without)
 
     async def _prepare(self, plan: RetrainPlan, rebuilt: Rebuilt) -> RetrainPlan:
         told = {
@@ -174,13 +189,20 @@ class Retraining:
             raise Conflict(f"{error}. The plan is given up; retrain again when that is mended.")
         return found
 
+    async def _registered(self, line: str, new: NewVersion, actor: str) -> Version:
+        """The job's version, also where somebody registers it at the same time: then it is there, and is given."""
+        try:
+            return await self._registry.add(line, new, actor)
+        except Conflict:
+            return await self._registry.add(line, new, actor)
+
     async def _evaluated(self, plan: RetrainPlan, planned: Planned, version: int) -> Evaluated:
         content = await self._kept_set(plan)
         if content is None:
             raise NotFound(f"The frozen set of plan {plan.id} is gone.")
         arms = [version_arm(plan.line, version), *planned.arms]
-        identity = f"eval_{_digits(plan, 3)}"
         team = planned.asked.team
+        identity = await self._open_evaluation(plan, team, version, planned.ended)
         await self._evaluations.begin(plan.line, read_golden(content), arms, team=team, identity=identity)
         told, reminder = "", Reminder(self._told, self._clock)
         while True:
@@ -194,17 +216,18 @@ class Retraining:
             reminder.look("evaluate", moves=sum(one.done for one in found.arms))
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _require_measured(self, plan: RetrainPlan, evaluated: Evaluated, version: int) -> None:
-        """Raises Conflict (409) where champion or candidate could not be measured: nothing is proposed then."""
-        unmeasured = [one for one in evaluated.arms[:2] if one.mean is None]
-        if unmeasured:
-            why = unmeasured[0].fault or f"{unmeasured[0].errors} of {evaluated.items} items came to no answer"
-            error = f"{unmeasured[0].arm.name} could not be measured: {why}"
-            await self._plans.end(plan, "given_up", self._clock.wall(), error)
-            told = (
-                f"Version {version} is registered; when that is mended: gateway tuning evaluate {plan.line} --set FILE"
-            )
-            raise Conflict(f"{error}. {told}")
+    async def _open_evaluation(self, plan: RetrainPlan, team: str, version: int, ended: str) -> str:
+        """The id of the plan's evaluation: the first that is not there, goes on, or measured what it was to measure."""
+        place = _FIRST_EVALUATION
+        while True:
+            identity = f"eval_{_digits(plan, place)}"
+            try:
+                found = await self._evaluations.told(plan.line, identity, team)
+            except NotFound:
+                return identity
+            if not found.is_over or not _unmeasured(found, version, ended):
+                return identity
+            place += 1
 
     async def _kept_set(self, plan: RetrainPlan) -> bytes | None:
         stored = await self._files.find(_id(OUR_FILES, plan, 1))
@@ -237,6 +260,30 @@ class Retraining:
         if entry is not None and entry.model:
             arms.append(read_arm(f"rag:{collection}:{entry.model}"))
         return arms
+
+
+def _unmeasured(evaluated: Evaluated, version: int, ended: str) -> ArmDone | None:
+    """The arm for which a plan cannot end: the candidate, or a champion that still answers, without a score."""
+    champion = evaluated.arms[0]
+    candidate = next((one for one in evaluated.arms if one.arm.version == version), champion)
+    if candidate.mean is None:
+        return candidate
+    is_gone = bool(ended) or champion.errors == evaluated.items
+    return champion if champion.mean is None and not is_gone else None
+
+
+def _require_measured(plan: RetrainPlan, evaluated: Evaluated, version: int, ended: str) -> str:
+    """Why there is no champion to compare with, "" where there is. Raises Conflict (409); the plan stays open then."""
+    missing = _unmeasured(evaluated, version, ended)
+    if missing is not None:
+        why = missing.fault or f"{missing.errors} of {evaluated.items} items came to no answer"
+        told = f"Version {version} is registered and {plan.id} stays open"
+        again = "when that is mended, the same command evaluates again and trains nothing"
+        raise Conflict(f"{missing.arm.name} could not be measured: {why}. {told}; {again}.")
+    champion = evaluated.arms[0]
+    if champion.mean is not None:
+        return ""
+    return ended or f"{champion.arm.name} answered nothing: {champion.fault}"
 
 
 def _digits(plan: RetrainPlan, place: int) -> str:

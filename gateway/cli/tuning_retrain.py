@@ -51,12 +51,22 @@ def retrain(
     if dry_run:
         print_json(_plain(done)) if json else _show(done)
     elif json:
-        print_json({"plan": done.plan, "version": done.version, "evaluated": done.evaluated})
+        told = {"plan": done.plan, "version": done.version, "evaluated": done.evaluated, "without": done.without}
+        print_json(told)
     else:
         show_evaluated(done.evaluated)
-        say(f"Version {done.version} of {line!r} is registered; no call goes to it yet. {_advice(done.evaluated)}")
+        _show_next(line, done)
+
+
+def _show_next(line: str, done: Any) -> None:
+    registered = f"Version {done.version} of {line!r} is registered; no call goes to it yet."
+    if done.without:
+        say(f"{registered} There was no champion to compare with: {done.without}.")
+        say("If its score is good enough (without --force once the champion is past its shutdown date):")
+    else:
+        say(f"{registered} {_advice(done.evaluated)}")
         say(f"  gateway tuning canary {line} {done.version} --share {CANARY_SHARE:g}")
-        say(f"  gateway tuning promote {line} {done.version}")
+    say(f"  gateway tuning promote {line} {done.version}")
 
 
 def _advice(evaluated: Any) -> str:
@@ -116,13 +126,18 @@ def _show(planned: Any) -> None:
     say(f"2 lint      for {asked.trainer}: {lint}")
     for fault in made.faults[:20]:
         say(f"            {fault.line}:{fault.column} {fault.code} {fault.message}")
-    say(f"3 price     {made.tokens:,} tokens over {made.epochs} epochs: {_usd(made.cost_nano_usd)} ({made.note})")
+    price = f"{_usd(made.cost_nano_usd)} for training ({made.note})"
+    say(f"3 price     {made.tokens:,} tokens over {made.epochs} epochs: {price}")
     say(f"4 upload    the rows, and a frozen set of {len(made.items)} items from {made.set_came_from}, {made.set_hash}")
     say(f"5 train     {asked.base} with trainer {asked.trainer!r}, paid by {asked.team!r}")
     say(f"6 register  the model as the next version of {asked.line!r}; no call goes to it")
     arms = ", ".join(["the candidate", f"v{planned.champion.number}", *(one.name for one in planned.arms)])
     say(f"7 evaluate  {arms}")
-    say(f"8 propose   a canary of {CANARY_SHARE:.0%}")
+    measured = f"{len(made.items)} items x {2 + len(planned.arms)} arms"
+    say(f"            {_evaluation_calls(planned)} calls ({measured}), on top of the price above")
+    if planned.ended:
+        say(f"            {planned.ended}: it cannot be measured, so the candidate will be compared with no champion")
+    say(f"8 propose   {'to promote it' if planned.ended else f'a canary of {CANARY_SHARE:.0%}'}")
 
 
 def _plain(planned: Any) -> Any:
@@ -130,6 +145,7 @@ def _plain(planned: Any) -> Any:
     return {
         "asked": planned.asked,
         "champion": planned.champion.number,
+        "champion_ended": planned.ended,
         "plan": None if planned.plan is None else planned.plan.id,
         "rows": made.rows,
         "dataset_hash": made.dataset_hash,
@@ -141,7 +157,13 @@ def _plain(planned: Any) -> Any:
         "set": made.set_hash,
         "items": len(made.items),
         "arms": [one.name for one in planned.arms],
+        "evaluation_calls": _evaluation_calls(planned),
     }
+
+
+def _evaluation_calls(planned: Any) -> int:
+    """Each item is asked of the candidate, the champion and the other arms; the price of training has none of it."""
+    return len(planned.rebuilt.items) * (2 + len(planned.arms))
 
 
 def _usd(nano: int | None) -> str:

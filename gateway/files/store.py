@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.errors import NotFound
 from gateway.core.ids import new_id
@@ -40,12 +42,20 @@ class FileStore:
         return file
 
     async def put(self, file: StoredFile, content: bytes, lies_at: tuple[str, str] | None = None) -> None:
-        """Stores a file under the id it has, whole or not at all. lies_at: an upstream, and its id there."""
+        """Stores a file under the id it has, whole or not at all. lies_at: an upstream, and its id there.
+
+        Where there is one of that id, that one stays.
+        """
+        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        values = {name: getattr(file, name) for name in file.__struct_fields__}
+        begun = insert_(_FILES).values(values).on_conflict_do_nothing(index_elements=["id"]).returning(_FILES.c.id)
         async with self._database.session() as session:
+            # First, so that of two who store it at once one waits for the other.
+            if (await session.execute(begun)).first() is None:
+                return
             for number, start in enumerate(range(0, len(content), PART_BYTES)):
                 part = {"file_id": file.id, "number": number, "data": content[start : start + PART_BYTES]}
                 await session.execute(insert(_PARTS), part)
-            await session.execute(insert(_FILES), {name: getattr(file, name) for name in file.__struct_fields__})
             if lies_at is not None:
                 row = {"file_id": file.id, "upstream": lies_at[0], "upstream_id": lies_at[1], "team": file.team}
                 await session.execute(insert(_COPIES), row)

@@ -198,6 +198,32 @@ async def test_scores_by_different_graders_are_no_comparison(registry: Registry)
         await registry.promote("tone", 2, "ann")
 
 
+async def test_a_champion_past_its_day_does_not_hold_a_measured_candidate_back(registry: Registry) -> None:
+    await registry.create("tone", "support", msgspec.structs.replace(FIRST, shutdown_date="2026-01-01"), "ann")
+    await registry.add("tone", SECOND, "ann")
+    with pytest.raises(Conflict, match="same frozen set"):
+        await registry.promote("tone", 2, "ann")
+    await score(registry, 1, 0.9)
+    await score(registry, 2, 0.5, set_hash="another")
+    promoted = await registry.promote("tone", 2, "ann")
+    assert not promoted.was_forced
+    events = await registry.lines.events("tone")
+    told: dict[str, Any] = json.loads(events[0].detail)
+    assert (told["forced"], told["set"]) == (False, "another")
+    assert "version 1 ended on 2026-01-01" in told["gate"]
+
+
+async def test_a_champion_that_was_measured_after_its_day_has_not_ended(registry: Registry) -> None:
+    await registry.create("tone", "support", msgspec.structs.replace(FIRST, shutdown_date="2026-01-01"), "ann")
+    await registry.add("tone", SECOND, "ann")
+    await score(registry, 2, 0.5)
+    text_of = json.dumps(dict.fromkeys(ITEMS, 0.9))
+    late = Clock().wall()
+    await registry.lines.scored(Scored("late", "tone", 1, "s", "eval", 0.9, len(ITEMS), text_of, late))
+    with pytest.raises(Conflict, match="worse"):
+        await registry.promote("tone", 2, "ann")
+
+
 async def test_scores_that_name_no_grader_pair_only_within_one_evaluation(registry: Registry) -> None:
     await two_versions(registry)
     for number, source in ((1, "eval_1"), (2, "eval_2")):

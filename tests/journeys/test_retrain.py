@@ -67,6 +67,9 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(retraining: Runnin
     told = json.loads(retraining.cli(*WANTED, "--dry-run", "--json").stdout)
     assert (told["faults"], told["items"] + told["rows"], told["plan"]) == ([], 60, None)
     assert told["cost_nano_usd"] == told["tokens"] * 3_000
+    calls = told["items"] * 4
+    assert told["evaluation_calls"] == calls
+    assert f"{calls} calls ({told['items']} items x 4 arms), on top of the price above" in done.stdout
     assert told["arms"][0] == f"direct:{BASE}"
     assert lines(retraining) == before
     assert [file.id for file in retraining.client("support").files.list()] == files
@@ -138,3 +141,65 @@ def test_a_trainer_that_is_none_and_rows_that_it_does_not_take(retraining: Runni
     done = retraining.cli("tuning", "retrain", "nothing", "--base", BASE, "--trainer", "upstream", "--dry-run")
     assert done.returncode == 1
     assert "nothing" in done.stderr
+
+
+def test_a_champion_past_its_day_gives_nothing_up_and_the_candidate_is_promoted(retraining: RunningGateway) -> None:
+    first = lines(retraining)["versions"][0]["version"]
+    made = {"model": first["model"], "upstream": first["upstream"], "base": MODEL}
+    ended = {**made, "training_file": first["training_file"], "shutdown_date": "2026-01-01"}
+    retraining.admin("POST", "/admin/lines", {"name": "ended", "owner": "support", "version": ended})
+    wanted = ("tuning", "retrain", "ended", "--base", BASE, "--trainer", "upstream")
+    dry = retraining.cli(*wanted, "--dry-run")
+    assert "v1 ended on 2026-01-01" in dry.stdout, dry.stdout + dry.stderr
+    done = retraining.cli(*wanted, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.index("v1 ended on 2026-01-01") < done.stderr.index("upload:")
+    assert "There was no champion to compare with: v1 ended on 2026-01-01" in done.stdout
+    promoted = retraining.cli("tuning", "promote", "ended", "2", "--json")
+    assert promoted.returncode == 0, promoted.stderr
+    told = json.loads(promoted.stdout)
+    assert (told["line"]["champion"], told["was_forced"]) == (2, False)
+
+
+def test_what_answers_nothing_ends_no_plan_and_costs_no_second_training(
+    retraining: RunningGateway, provider: OfflineServer
+) -> None:
+    killed_at(retraining, "register")
+    champion, candidate = (one["version"]["model"] for one in lines(retraining)["versions"])
+    provider.lay(model=champion, status=404)
+    provider.lay(model=candidate, status=400)
+    refused = retraining.cli(*WANTED, "--yes")
+    assert refused.returncode == 1
+    assert "v2 could not be measured" in refused.stderr
+    assert "stays open" in refused.stderr
+    provider.reset()
+    provider.lay(model=champion, status=404)
+    done = retraining.cli(*WANTED, "--yes", "--json")
+    provider.reset()
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["plan"]["state"] == "done"
+    assert "v1 answered nothing" in told["without"]
+    arms = {one["arm"]["name"]: one["mean"] for one in told["evaluated"]["arms"]}
+    assert arms["v1"] is None
+    assert None not in {mean for name, mean in arms.items() if name != "v1"}
+    assert len([job for job in retraining.client("support").fine_tuning.jobs.list() if job.model == BASE]) == 1
+    strict = retraining.cli("tuning", "promote", "parcels", "2")
+    assert strict.returncode == 1
+
+
+def test_two_equal_commands_at_once_train_once(retraining: RunningGateway) -> None:
+    command = [sys.executable, "-m", "gateway", *WANTED, "--yes", "--json"]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=retraining.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ended_as = [(*process.communicate(), process.returncode) for process in both]
+    assert [code for _, _, code in ended_as] == [0, 0], ended_as
+    told = [json.loads(out) for out, _, _ in ended_as]
+    assert told[0]["plan"]["id"] == told[1]["plan"]["id"]
+    assert [one["version"] for one in told] == [2, 2]
+    assert len([job for job in retraining.client("support").fine_tuning.jobs.list() if job.model == BASE]) == 1
+    assert len(lines(retraining)["versions"]) == 2

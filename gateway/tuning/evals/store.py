@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.page import Page, PageAsked
 from gateway.db.engine import Database
@@ -28,9 +29,11 @@ class EvalStore:
         self._database = database
 
     async def create(self, made: Eval) -> None:
-        """Stores an eval."""
+        """Stores an eval; where there is one of that id, that one stays."""
+        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        row = {name: getattr(made, name) for name in made.__struct_fields__}
         async with self._database.session() as session:
-            await session.execute(insert(_EVALS), {name: getattr(made, name) for name in made.__struct_fields__})
+            await session.execute(insert(_EVALS).values(row).on_conflict_do_nothing(index_elements=["id"]))
 
     async def find(self, identity: str, team: str) -> Eval | None:
         """The team's eval; None for one that does not exist, or is another team's."""

@@ -52,9 +52,11 @@ class TuningJobs:
         self._database = database
 
     async def add(self, job: TuningJob, events: Sequence[JobEvent]) -> None:
-        """A new job with what has happened so far."""
+        """A new job with what has happened so far; where there is one of that id, that one stays."""
+        begun = self._upsert(_JOBS, ["id"]).values(_row(job)).returning(_JOBS.c.id)
         async with self._database.session() as session:
-            await session.execute(_JOBS.insert(), _row(job))
+            if (await session.execute(begun)).first() is None:
+                return
             await session.execute(_EVENTS.insert(), [_event_row(event) for event in events])
 
     async def find(self, identity: str) -> TuningJob | None:

@@ -130,9 +130,10 @@ class Lines:
             await self._noted(session, line, actor, "line.remove", {"champion": line.champion})
 
     async def scored(self, score: Scored) -> None:
-        """Keeps how a version did on a frozen set."""
+        """Keeps how a version did on a frozen set; what is kept under that id stays."""
+        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         async with self._database.session() as session:
-            await session.execute(insert(_SCORES), _row(score))
+            await session.execute(insert_(_SCORES).values(_row(score)).on_conflict_do_nothing(index_elements=["id"]))
 
     async def scores(self, name: str, number: int | None = None) -> list[Scored]:
         """How a line's versions did, newest first."""

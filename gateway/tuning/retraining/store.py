@@ -1,9 +1,11 @@
 """Plans of retraining in the database."""
 
+import hashlib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db.engine import Database
 from gateway.tuning.retraining.tables import RetrainPlanRow
@@ -12,6 +14,10 @@ from gateway.tuning.retraining.values import RetrainAsked, RetrainPlan, State, S
 _PLANS: Table = RetrainPlanRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it at run time
 # A table has its columns in an order of its own.
 _PLAN = tuple(_PLANS.c[name] for name in RetrainPlan.__struct_fields__)
+
+PLAN = "retrain"
+# As many as other ids have.
+ID_DIGITS = 32
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -23,11 +29,22 @@ class RetrainPlans:
         self._database = database
 
     async def create(self, identity: str, asked: RetrainAsked, actor: str, now: float) -> RetrainPlan:
-        """A new plan, nothing of which is done."""
+        """A new plan, nothing of which is done; where there is one of that id, that one as it stands."""
         plan = RetrainPlan(identity, asked.line, actor, arguments_of(asked), "open", "{}", "", now, now)
+        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        row = {name: getattr(plan, name) for name in plan.__struct_fields__}
         async with self._database.session() as session:
-            await session.execute(insert(_PLANS), {name: getattr(plan, name) for name in plan.__struct_fields__})
-        return plan
+            await session.execute(insert(_PLANS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            found = (await session.execute(select(*_PLAN).where(_PLANS.c.id == identity))).one()
+        return RetrainPlan(*found)
+
+    async def next_id(self, asked: RetrainAsked) -> str:
+        """The id of the plan that is asked for, once those of the same words are over: two who ask get the same."""
+        words = arguments_of(asked)
+        same = (_PLANS.c.line == asked.line, _PLANS.c.state != "open", _PLANS.c.arguments == words)
+        async with self._database.session() as session:
+            over = (await session.execute(select(func.count()).select_from(_PLANS).where(*same))).scalar_one()
+        return f"{PLAN}_{hashlib.sha256(f'{over}:{words}'.encode()).hexdigest()[:ID_DIGITS]}"
 
     async def open_one(self, asked: RetrainAsked) -> RetrainPlan | None:
         """The newest plan that was asked for in the same words and is not over, or None."""
@@ -44,9 +61,15 @@ class RetrainPlans:
             return [RetrainPlan(*row) for row in await session.execute(query)]
 
     async def note(self, plan: RetrainPlan, step: Step, told: dict[str, Any], now: float) -> RetrainPlan:
-        """Keeps what came of a step."""
-        done = {**results_of(plan), step: told}
-        return await self._changed(plan, {"done": msgspec.json.encode(done).decode(), "updated_at": now})
+        """Keeps what came of a step, beside what whoever else carries the plan out has noted meanwhile."""
+        query = select(*_PLAN).where(_PLANS.c.id == plan.id)
+        async with self._database.session() as session:
+            row = (await session.execute(query.with_for_update())).one()
+            kept = results_of(RetrainPlan(*row))
+            done = msgspec.json.encode({**kept, step: kept.get(step, told)}).decode()
+            values = {"done": done, "updated_at": now}
+            await session.execute(update(_PLANS).where(_PLANS.c.id == plan.id).values(**values))
+        return msgspec.structs.replace(RetrainPlan(*row), **values)
 
     async def end(self, plan: RetrainPlan, state: State, now: float, error: str = "") -> RetrainPlan:
         """Ends a plan: the next retraining of the line begins anew."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.ids import new_id
 from gateway.core.page import Page, PageAsked
@@ -34,7 +35,13 @@ class RunStore:
         self._database = database
 
     async def create(self, run: Run, rows: Sequence[Row]) -> bool:
-        """Stores a run with its items, whole or not at all; False when its eval was deleted meanwhile."""
+        """Stores a run with its items, whole or not at all; False when its eval was deleted meanwhile.
+
+        Where there is one of that id, that one stays.
+        """
+        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        values = {name: getattr(run, name) for name in run.__struct_fields__}
+        begun = insert_(_RUNS).values(values).on_conflict_do_nothing(index_elements=["id"]).returning(_RUNS.c.id)
         made = [
             {
                 "run_id": run.id,
@@ -51,7 +58,8 @@ class RunStore:
             for number, row in enumerate(rows)
         ]
         async with self._database.session() as session:
-            await session.execute(insert(_RUNS), {name: getattr(run, name) for name in run.__struct_fields__})
+            if (await session.execute(begun)).first() is None:
+                return True
             for start in range(0, len(made), ROWS_AT_ONCE):
                 await session.execute(insert(_ITEMS), made[start : start + ROWS_AT_ONCE])
             found = (await session.execute(select(_EVALS.c.id).where(_EVALS.c.id == run.eval_id))).first()
