@@ -3,8 +3,10 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -53,6 +55,10 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         if self.dialect == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+
+    def insert(self, table: Any) -> Any:
+        """An INSERT into a Table or mapped class, which can say what is done on a conflict."""
+        return (postgresql.insert if self.dialect == "postgresql" else sqlite.insert)(table)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -2,11 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.errors import NotFound
 from gateway.core.ids import new_id
@@ -46,9 +44,13 @@ class FileStore:
 
         Where there is one of that id, that one stays.
         """
-        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         values = {name: getattr(file, name) for name in file.__struct_fields__}
-        begun = insert_(_FILES).values(values).on_conflict_do_nothing(index_elements=["id"]).returning(_FILES.c.id)
+        begun = (
+            self._database.insert(_FILES)
+            .values(values)
+            .on_conflict_do_nothing(index_elements=["id"])
+            .returning(_FILES.c.id)
+        )
         async with self._database.session() as session:
             # First, so that of two who store it at once one waits for the other.
             if (await session.execute(begun)).first() is None:

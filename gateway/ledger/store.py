@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.event import UsageEvent
@@ -65,7 +64,7 @@ class LedgerStore:
         async with self._database.session() as session:
             # First, also because it takes SQLite's write lock before anything is looked up.
             for segment, offset in (offsets or {"": 0}).items():
-                insert = self._insert(_OFFSETS).values(segment=segment, offset=offset)
+                insert = self._database.insert(_OFFSETS).values(segment=segment, offset=offset)
                 moved = insert.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset})
                 await session.execute(moved)
             fresh: list[UsageEvent] = []
@@ -132,9 +131,6 @@ class LedgerStore:
                 told.append({"sums": sums, "pools": pools, "delta": correction["delta_nano_usd"]})
         return told
 
-    def _insert(self, table: Table) -> Any:
-        return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)
-
     async def offset(self, segment: str) -> int:
         """How far a segment is shipped."""
         async with self._database.session() as session:
@@ -171,7 +167,9 @@ class LedgerStore:
             "files": msgspec.json.encode(texts).decode(),
         }
         async with self._database.session() as session:
-            await session.execute(self._insert(_POLICIES).on_conflict_do_nothing(index_elements=["hash"]), [row])
+            await session.execute(
+                self._database.insert(_POLICIES).on_conflict_do_nothing(index_elements=["hash"]), [row]
+            )
 
     async def policy_files(self, policy_hash: str) -> dict[str, bytes] | None:
         """The files of a policy that was live once; None for an unknown hash."""

@@ -1,10 +1,8 @@
 """Answers of lines: the first that is written stays."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.batches.tables import BatchAnswerRow
 from gateway.batches.values import Counts
@@ -22,11 +20,10 @@ class AnswerStore:
 
     async def write(self, batch_id: str, answers: Sequence[tuple[int, str]], *, are_errors: bool) -> None:
         """Keeps answers, by the numbers of their lines; of a line that has one already the first stays."""
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         rows = [
             {"batch_id": batch_id, "number": number, "is_error": are_errors, "line": line} for number, line in answers
         ]
-        kept = upsert(_ANSWERS).on_conflict_do_nothing(index_elements=["batch_id", "number"])
+        kept = self._database.insert(_ANSWERS).on_conflict_do_nothing(index_elements=["batch_id", "number"])
         async with self._database.session() as session:
             await session.execute(kept, rows)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.ids import VECTOR_STORE, new_id
 from gateway.core.page import Page, PageAsked
@@ -44,9 +43,8 @@ class VectorStores:
         ]
         if not rows:
             return
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         async with self._database.session() as session:
-            first = upsert(_STORES)
+            first = self._database.insert(_STORES)
             named = first.on_conflict_do_update(index_elements=["id"], set_={"name": first.excluded.name})
             await session.execute(named, rows)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Boolean, Float, Integer, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.values import Value
 from gateway.db.engine import Database
@@ -64,8 +63,7 @@ class ExportStore:
         await self._set(DONE + segment, offset)
 
     async def _set(self, name: str, offset: int) -> None:
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        moved = insert(_OFFSETS).values(segment=name, offset=offset)
+        moved = self._database.insert(_OFFSETS).values(segment=name, offset=offset)
         async with self._database.session() as session:
             await session.execute(moved.on_conflict_do_update(index_elements=["segment"], set_={"offset": offset}))
 

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.values import Value
 from gateway.db.engine import Database
@@ -41,10 +40,9 @@ class JobStore:
         """Begins to look after jobs."""
         if not jobs:
             return
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         rows = [{name: getattr(job, name) for name in job.__struct_fields__} for job in jobs]
         async with self._database.session() as session:
-            await session.execute(insert(_JOBS).on_conflict_do_nothing(index_elements=["id"]), rows)
+            await session.execute(self._database.insert(_JOBS).on_conflict_do_nothing(index_elements=["id"]), rows)
 
     async def claim(self, now: float, hold_seconds: float, limit: int) -> list[Job]:
         """Jobs that are due, each to one claimer, who has them alone for `hold_seconds`."""

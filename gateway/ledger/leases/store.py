@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table, case, cast, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -133,7 +132,9 @@ class LeaseStore:
         found = (await session.execute(query)).first()
         if found is None:
             row = _pool_row(request.pool, UNKNOWN)
-            await session.execute(self._insert(_POOLS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            await session.execute(
+                self._database.insert(_POOLS).values(row).on_conflict_do_nothing(index_elements=["id"])
+            )
             found = (await session.execute(query)).one()
         # A pool that the first row made has no base yet; one of a budget that was lifted and is set again has an old
         # one. Of metadata only rows know, and are asked once: by the day they cannot be summed.
@@ -191,7 +192,7 @@ class LeaseStore:
         found = (await session.execute(query)).first()
         if found is not None:
             return found
-        await session.execute(self._insert(_LEASES).values(_lease_row(pool, replica)).on_conflict_do_nothing())
+        await session.execute(self._database.insert(_LEASES).values(_lease_row(pool, replica)).on_conflict_do_nothing())
         return (await session.execute(query)).one()
 
     async def _others(self, session: AsyncSession, pool: str, replica: str) -> int:
@@ -274,7 +275,7 @@ class LeaseStore:
         now = self._now()
         async with self._database.session() as session:
             row = {"id": replica, "started_at": now, "seen_at": now, "closed_at": None}
-            insert = self._insert(_REPLICAS).values(row)
+            insert = self._database.insert(_REPLICAS).values(row)
             await session.execute(
                 insert.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now, "closed_at": None})
             )
@@ -315,7 +316,7 @@ class LeaseStore:
         """Keeps intents, by the id of their attempt."""
         rows = [{"id": key, "replica": replica, "record": record} for key, record in sorted(records.items())]
         async with self._database.session() as session:
-            await session.execute(self._insert(_INTENTS).on_conflict_do_nothing(index_elements=["id"]), rows)
+            await session.execute(self._database.insert(_INTENTS).on_conflict_do_nothing(index_elements=["id"]), rows)
 
     async def settle_intents(self, session: AsyncSession, ids: Sequence[str]) -> None:
         """Drops the intents of attempts that have ended, in the transaction that adds their rows."""
@@ -328,9 +329,6 @@ class LeaseStore:
         query = query.join(_REPLICAS, _REPLICAS.c.id == _INTENTS.c.replica).where(_REPLICAS.c.closed_at.is_not(None))
         async with self._database.session() as session:
             return [(row[0], row[1], bytes(row[2])) for row in await session.execute(query)]
-
-    def _insert(self, table: Table) -> Any:
-        return (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(table)
 
     def _now(self) -> Any:
         # Replicas' own clocks may differ by minutes; on SQLite all are on one machine.

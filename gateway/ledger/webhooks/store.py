@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import Conflict, NotFound
@@ -61,8 +60,9 @@ class WebhookStore:
             "id": message_id(fact_id, url), "url": url, "body": body, "created_at": now, "due_at": now,
             "tries": 0, "delivered_at": None, "fault": "",
         }  # fmt: skip
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        await session.execute(insert(_DELIVERIES).values(row).on_conflict_do_nothing(index_elements=["id"]))
+        await session.execute(
+            self._database.insert(_DELIVERIES).values(row).on_conflict_do_nothing(index_elements=["id"])
+        )
 
     async def claim(self, now: float, hold_seconds: float, limit: int) -> list[Delivery]:
         """Messages that are due, each to one claimer: counted as tried and not due again for `hold_seconds`.

@@ -1,10 +1,8 @@
 """Captured calls in the database, each team's own."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from sqlalchemy import Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db.engine import Database
 from gateway.tuning.captured.tables import CapturedCallRow
@@ -25,11 +23,12 @@ class CapturedCalls:
 
     async def add(self, calls: Sequence[CapturedCall]) -> None:
         """Adds calls; one that is there already stays as it is."""
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         rows = [{name: getattr(call, name) for name in call.__struct_fields__} for call in calls]
         async with self._database.session() as session:
             for row in rows:
-                await session.execute(upsert(_CALLS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+                await session.execute(
+                    self._database.insert(_CALLS).values(row).on_conflict_do_nothing(index_elements=["id"])
+                )
 
     async def find(self, identity: str, now: float) -> CapturedCall | None:
         """A call of any team by its own id, its decision's or its reply's; None when there is none."""

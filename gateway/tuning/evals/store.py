@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 from sqlalchemy import Table, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.page import Page, PageAsked
 from gateway.db.engine import Database
@@ -30,10 +29,11 @@ class EvalStore:
 
     async def create(self, made: Eval) -> None:
         """Stores an eval; where there is one of that id, that one stays."""
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         row = {name: getattr(made, name) for name in made.__struct_fields__}
         async with self._database.session() as session:
-            await session.execute(insert(_EVALS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            await session.execute(
+                self._database.insert(_EVALS).values(row).on_conflict_do_nothing(index_elements=["id"])
+            )
 
     async def find(self, identity: str, team: str) -> Eval | None:
         """The team's eval; None for one that does not exist, or is another team's."""

@@ -1,10 +1,8 @@
 """Feedback in the database, each team's own."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Table, case, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db.engine import Database
 from gateway.tuning.feedback.tables import FeedbackRow
@@ -24,10 +22,9 @@ class FeedbackStore:
 
     async def put(self, said: Feedback) -> None:
         """Keeps what was said of a call, in place of what was said of it before."""
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         row = {name: getattr(said, name) for name in said.__struct_fields__}
         changed = {name: value for name, value in row.items() if name != "call_id"}
-        statement = upsert(_FEEDBACK).values(row)
+        statement = self._database.insert(_FEEDBACK).values(row)
         async with self._database.session() as session:
             await session.execute(statement.on_conflict_do_update(index_elements=["call_id"], set_=changed))
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, case, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import InvalidRequest
@@ -231,8 +230,7 @@ class TuningJobs:
             return [(int(row[0]), int(row[1])) for row in rows]
 
     def _upsert(self, table: Table, key: list[str]) -> Any:
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        return insert(table).on_conflict_do_nothing(index_elements=key)
+        return self._database.insert(table).on_conflict_do_nothing(index_elements=key)
 
 
 def number_of(cursor: str | None, prefix: str) -> int | None:

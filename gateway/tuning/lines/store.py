@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
@@ -131,9 +130,10 @@ class Lines:
 
     async def scored(self, score: Scored) -> None:
         """Keeps how a version did on a frozen set; what is kept under that id stays."""
-        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         async with self._database.session() as session:
-            await session.execute(insert_(_SCORES).values(_row(score)).on_conflict_do_nothing(index_elements=["id"]))
+            await session.execute(
+                self._database.insert(_SCORES).values(_row(score)).on_conflict_do_nothing(index_elements=["id"])
+            )
 
     async def scores(self, name: str, number: int | None = None) -> list[Scored]:
         """How a line's versions did, newest first."""
@@ -181,14 +181,13 @@ class Trials:
 
     async def add(self, seen: Mapping[tuple[TrialKey, int], Seen], now: float) -> None:
         """Adds what a process has seen of versions, by canary and number."""
-        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         async with self._database.session() as session:
             # In one order, so that processes that add to the same rows wait for each other and do not cross.
             for (key, number), sums in sorted(seen.items(), key=_place):
-                begun = insert_(_TRIALS).values(**_row(key), began_at=now)
+                begun = self._database.insert(_TRIALS).values(**_row(key), began_at=now)
                 await session.execute(begun.on_conflict_do_nothing(index_elements=_KEY))
                 counts = _row(sums)
-                first = insert_(_COUNTS).values(**_row(key), version=number, **counts)
+                first = self._database.insert(_COUNTS).values(**_row(key), version=number, **counts)
                 more = {name: _COUNTS.c[name] + value for name, value in counts.items()}
                 await session.execute(first.on_conflict_do_update(index_elements=[*_KEY, "version"], set_=more))
 
@@ -228,9 +227,8 @@ class UpstreamShutdowns:
     async def heard(self, upstream: str, dates: Mapping[str, str], now: float) -> None:
         """Keeps what an upstream's list says now, in place of what it said before."""
         text = msgspec.json.encode(dict(dates), order="sorted").decode()
-        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         row = {"dates": text, "seen_at": now}
-        first = insert_(_SHUTDOWNS).values(upstream=upstream, **row)
+        first = self._database.insert(_SHUTDOWNS).values(upstream=upstream, **row)
         changed = first.on_conflict_do_update(
             index_elements=["upstream"], set_=row, where=_SHUTDOWNS.c.dates != text
         ).returning(_SHUTDOWNS.c.upstream)

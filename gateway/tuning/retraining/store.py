@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db.engine import Database
 from gateway.tuning.retraining.tables import RetrainPlanRow
@@ -31,10 +30,11 @@ class RetrainPlans:
     async def create(self, identity: str, asked: RetrainAsked, actor: str, now: float) -> RetrainPlan:
         """A new plan, nothing of which is done; where there is one of that id, that one as it stands."""
         plan = RetrainPlan(identity, asked.line, actor, arguments_of(asked), "open", "{}", "", now, now)
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         row = {name: getattr(plan, name) for name in plan.__struct_fields__}
         async with self._database.session() as session:
-            await session.execute(insert(_PLANS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            await session.execute(
+                self._database.insert(_PLANS).values(row).on_conflict_do_nothing(index_elements=["id"])
+            )
             found = (await session.execute(select(*_PLAN).where(_PLANS.c.id == identity))).one()
         return RetrainPlan(*found)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, Table, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.ids import new_id
@@ -32,7 +31,6 @@ class StoreFiles:
     async def put(self, identity: str, files: Sequence[FileToPut], now: float, *, batch: bool = False) -> str | None:
         """Puts files in, to be loaded; one that is in already is loaded anew. Gives the batch's id, if any."""
         batch_id = new_id("vsfb") if batch else None
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         made = new_id("put")
         rows = [
             {
@@ -62,7 +60,7 @@ class StoreFiles:
                 if members:
                     await session.execute(insert(_MEMBERS), members)
             if rows:
-                first = upsert(_FILES)
+                first = self._database.insert(_FILES)
                 anew = {name: first.excluded[name] for name in rows[0]}
                 put = first.on_conflict_do_update(index_elements=["vector_store_id", "file_id"], set_=anew)
                 await session.execute(put, rows)

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.errors import InvalidRequest, NotFound
@@ -106,7 +105,7 @@ class RuleStore:
                     await session.delete(row)
             else:
                 values = {"scope": rule.scope, "name": rule.name, **_numbers(rule)}
-                insert = (postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert)(LimitRow)
+                insert = self._database.insert(LimitRow)
                 changed = insert.values(values).on_conflict_do_update(
                     index_elements=["scope", "name"], set_=_numbers(rule)
                 )

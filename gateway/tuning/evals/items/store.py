@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Table, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.core.page import Page, PageAsked
@@ -83,9 +82,8 @@ class ItemStore:
         return True
 
     async def _add(self, session: AsyncSession, run_id: str, tally: Tally) -> None:
-        upsert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         values = {name: getattr(tally, name) for name in tally.__struct_fields__}
-        first = upsert(_TALLIES).values(run_id=run_id, **values)
+        first = self._database.insert(_TALLIES).values(run_id=run_id, **values)
         sums = {name: _TALLIES.c[name] + first.excluded[name] for name in _SUMS}
         await session.execute(first.on_conflict_do_update(index_elements=["run_id", "kind", "name"], set_=sums))
 

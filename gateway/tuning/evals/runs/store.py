@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, and_, delete, exists, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.ids import new_id
 from gateway.core.page import Page, PageAsked
@@ -39,9 +38,13 @@ class RunStore:
 
         Where there is one of that id, that one stays.
         """
-        insert_: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         values = {name: getattr(run, name) for name in run.__struct_fields__}
-        begun = insert_(_RUNS).values(values).on_conflict_do_nothing(index_elements=["id"]).returning(_RUNS.c.id)
+        begun = (
+            self._database.insert(_RUNS)
+            .values(values)
+            .on_conflict_do_nothing(index_elements=["id"])
+            .returning(_RUNS.c.id)
+        )
         made = [
             {
                 "run_id": run.id,

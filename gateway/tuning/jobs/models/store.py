@@ -1,10 +1,8 @@
 """Models that jobs made in the database: whose they are, who else may call them, which are deleted."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Table, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.ids import new_id
 from gateway.core.page import Page, PageAsked
@@ -69,12 +67,11 @@ class TunedModels:
 
     async def permit(self, model: str, teams: Sequence[str], now: float) -> list[Permission]:
         """Lets teams call a model. One that may already keeps the permission it has."""
-        insert: Any = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         wanted = (_PERMISSIONS.c.model == model) & _PERMISSIONS.c.team.in_(list(teams))
         async with self._database.session() as session:
             for team in dict.fromkeys(teams):
                 row = {"id": new_id("cp"), "model": model, "team": team, "created_at": now}
-                await session.execute(insert(_PERMISSIONS).values(row).on_conflict_do_nothing())
+                await session.execute(self._database.insert(_PERMISSIONS).values(row).on_conflict_do_nothing())
             rows = await session.execute(select(*_PERMISSIONS.columns).where(wanted))
             return [Permission(*row) for row in rows]
 
