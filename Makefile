@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 TRAIN   := $(VENV)/.train
 DATA   ?=
-# Tests wait about as long as they work.
+# One more than there are cores: some tests are always waiting.
 JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: serve train test soak check format bench lock clean

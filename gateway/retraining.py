@@ -91,9 +91,9 @@ class Retraining:
     async def plan(self, asked: RetrainAsked, given: bytes | None) -> Planned:
         """What a retraining would do and cost. Writes nothing. Raises InvalidRequest (400), NotFound (404)."""
         entry = self._entry(asked.trainer)
-        line = (await self._registry.one(asked.line)).line
-        versions = (await self._registry.one(asked.line)).versions
-        champion = next(one.version for one in versions if one.version.number == line.champion)
+        found = await self._registry.one(asked.line)
+        line = found.line
+        champion = next(one.version for one in found.versions if one.version.number == line.champion)
         asked = msgspec.structs.replace(asked, team=line.owner or asked.team)
         if not asked.team:
             raise InvalidRequest(f"Nobody owns line {asked.line!r}; say who pays: --team.", param="team")

@@ -7,7 +7,7 @@ STARTING = 50_000
 
 
 def begin() -> None:
-    """For a start, which makes a million objects that stay.
+    """For a start, whose objects stay.
 
     At the usual threshold the collector looks at them 400 times while modules are loaded: a fifth of that time.
     """

@@ -17,7 +17,7 @@ import re2
 # A schema of this size is hostile; tools' parameters have some hundred bytes.
 MOST_SCHEMA = 200_000
 MOST_FAULTS = 5
-# Keywords looked at for one value, each choice of an `enum` counted; about a second.
+# Keywords looked at for one value, with what they hold (choices, properties) and each match of a pattern; a second.
 MOST_STEPS = 200_000
 # These two would match patterns by Python's engine, however they come about.
 UNCHECKED = ("unevaluatedProperties", "unevaluatedItems")
@@ -110,12 +110,16 @@ def _library() -> _Library:
     return _Library(safe, referencing.Registry(), library.SchemaError, unresolvable)
 
 
+def _spend(steps: int) -> None:
+    left = _left.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise _TooMuch
+
+
 def _counted(check: Callable[..., Iterator[object] | None]) -> Any:
     def count(validator: Any, value: object, instance: object, schema: object) -> Iterator[object]:
-        left = _left.get()
-        left[0] -= 1 + (len(value) if isinstance(value, list) else 0)
-        if left[0] < 0:
-            raise _TooMuch
+        _spend(1 + (len(value) if isinstance(value, list | dict) else 0))
         yield from check(validator, value, instance, schema) or ()
 
     return count
@@ -176,6 +180,7 @@ def _additional(error: Any) -> Any:
 
 def _matches(pattern: object, text: str, *, otherwise: bool) -> bool:
     """Whether it matches. otherwise: what is said of a pattern that RE2 cannot read."""
+    _spend(1)
     compiled = _compiled(pattern) if isinstance(pattern, str) else None
     return otherwise if compiled is None else bool(compiled.search(text))
 

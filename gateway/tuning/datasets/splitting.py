@@ -3,7 +3,7 @@
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from gateway.core.errors import InvalidRequest
 from gateway.tuning.datasets.digests import canonical, digest, gist, group_digest, turns_digest
@@ -23,16 +23,16 @@ class Groups:
         self._group = array("Q")
         self._sketches = Sketches()
         # What a later row may share with an earlier: group, prompt, first user turn. Each leads to one row.
-        self._by_key: dict[int, int] = {}
+        self._by_key: dict[Hashable, int] = {}
         self._parent = array("L")
 
-    def add(self, row: Row) -> None:
-        """Takes the next row."""
+    def add(self, row: Row, also: Iterable[Hashable] = ()) -> None:
+        """Takes the next row. also: what else joins it to rows that share one of them."""
         number = len(self._parent)
         self._parent.append(number)
         self._sketches.add(gist(row))
         known = self._provenance.get(row_hash(row.data)) if self._provenance else None
-        keys = [turns_digest(row.prompt), digest(canonical(row.data))]
+        keys: list[Hashable] = [turns_digest(row.prompt), digest(canonical(row.data)), *also]
         # Where somebody has said what belongs together, the first words need not be asked.
         if known is not None and known.group:
             keys.append(digest(b"group\0" + known.group.encode()))

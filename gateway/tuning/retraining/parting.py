@@ -111,21 +111,8 @@ def _groups(rows: Sequence[Given]) -> list[int]:
     """The group of each row: those of a dataset's split, joined where rows share a mark."""
     groups = Groups({})
     for number, row in enumerate(rows, 1):
-        groups.add(read_row(number, "", row.data))
-    found = groups.found()
-    above = {group: group for group in found}
-
-    def root(group: int) -> int:
-        while above[group] != group:
-            group = above[group]
-        return group
-
-    first: dict[Mark, int] = {}
-    for row, group in zip(rows, found, strict=True):
-        for mark in _marks_of(row):
-            one, other = sorted((root(first.setdefault(mark, group)), root(group)))
-            above[other] = one
-    return [root(group) for group in found]
+        groups.add(read_row(number, "", row.data), _marks_of(row))
+    return groups.found()
 
 
 def _recorded(calls: Sequence[Rated]) -> list[GoldenItem]:

@@ -12,7 +12,6 @@ from gateway.core import collector
 def as_before() -> Iterator[None]:
     usual = gc.get_threshold()
     yield
-    gc.unfreeze()
     gc.set_threshold(*usual)
 
 

@@ -79,6 +79,11 @@ def test_what_a_schema_may_cost_is_bounded() -> None:
     assert f"{MOST_STEPS:,} steps" in endless
     (chosen,) = faults({"items": {"enum": list(range(1_000))}}, [0] * 1_000)
     assert f"{MOST_STEPS:,} steps" in chosen
+    (named,) = faults({"items": {"properties": {f"p{number}": {} for number in range(1_000)}}}, [{}] * 1_000)
+    assert f"{MOST_STEPS:,} steps" in named
+    patterns: dict[str, Any] = {f"^x{number}": {} for number in range(1_000)}
+    (matched,) = faults({"patternProperties": patterns}, {f"n{number}": 1 for number in range(1_000)})
+    assert f"{MOST_STEPS:,} steps" in matched
     assert faults({"uniqueItems": True}, [{"n": number} for number in range(50_000)]) == []
     (vast,) = faults({"multipleOf": 0.5}, 10**400)
     assert "too large" in vast
